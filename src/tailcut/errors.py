@@ -1,0 +1,33 @@
+"""Errors that say what was seen, what was wanted and what to do."""
+
+from __future__ import annotations
+
+
+class TailcutError(ValueError):
+    """Root of every error that tailcut raises on purpose.
+
+    Args:
+        seen: What was found, with its numbers.
+        wanted: What would have been usable.
+        advice: The next step, as an imperative sentence without its full stop.
+    """
+
+    def __init__(self, seen: str, *, wanted: str, advice: str) -> None:
+        self.seen, self.wanted, self.advice = seen, wanted, advice
+        super().__init__(f"{seen}; wanted {wanted}. {advice}.")
+
+
+class DataError(TailcutError):
+    """Features, labels or batches that cannot be used."""
+
+
+class HeadError(TailcutError):
+    """The linear head of a network is missing, ambiguous, or does not give its logits."""
+
+
+class StoreError(TailcutError):
+    """A file that does not fit, is damaged, or would run code."""
+
+
+class SpecError(TailcutError):
+    """A MODEL or DATA word of the command line that names nothing."""

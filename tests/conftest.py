@@ -1,0 +1,74 @@
+"""What every test may lean on."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+# The networks here are so small that on a busy machine threads only wait for each other.
+torch.set_num_threads(1)
+
+# A busy machine makes no promises about the time of one example either.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
+
+
+def _stand_in_for_torchvision_operators() -> torch.library.Library | None:
+    """Empty operators of torchvision, where its compiled ones do not load beside this torch.
+
+    `import torchvision` asks for them by name; networks and transforms never call them.
+    """
+    found = importlib.util.find_spec("torchvision")
+    if found is None or found.origin is None:
+        return None
+    for compiled in Path(found.origin).parent.glob("_C.*"):
+        try:
+            torch.ops.load_library(str(compiled))
+        except OSError:
+            continue
+        return None
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+_OPERATORS = _stand_in_for_torchvision_operators()
+"""Kept, because operators go when their library does."""
+
+
+@pytest.fixture(scope="session")
+def cifar10_folder() -> Path:
+    """Where CIFAR-10 lies as parquet files."""
+    root = os.environ.get("TAILCUT_DATA")
+    if root is None:
+        pytest.skip("TAILCUT_DATA is not set: it names the folder with cifar10/ in it")
+    folder = Path(root) / "cifar10"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}: TAILCUT_DATA must name the folder with cifar10/ in it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def memoriser():
+    """A digits MLP at 100 % on labels of which 40 % are wrong."""
+    return _trained(0.4)
+
+
+@pytest.fixture(scope="session")
+def clean_network():
+    """The same on true labels: the control."""
+    return _trained(0.0)
+
+
+def _trained(rate):
+    from tailcut.lab.data import digits_problem
+    from tailcut.lab.experiment import conduct
+    from tailcut.lab.training import DIGITS
+
+    return conduct("mlp", digits_problem(rate=rate, seed=0), DIGITS, seed=0)
