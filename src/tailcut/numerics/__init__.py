@@ -1,0 +1,1 @@
+"""Tensors in, frozen dataclasses out: no module, no file, no printing."""

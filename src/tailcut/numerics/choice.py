@@ -1,0 +1,122 @@
+"""Choosing a candidate from noisy labels, with a gain that the choice has not flattered."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tailcut.errors import DataError
+from tailcut.numerics.scores import Scores
+
+Verdict: TypeAlias = Literal["cut", "leave", "unknown"]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference in accuracy on the same samples, with a 95 % interval.
+
+    Attributes:
+        mean: After minus before, -1..1, on the labels as they are (noisy ones shrink it).
+        low: Lower end.
+        high: Upper end.
+        n: Samples.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def paired(cls, difference_N: Tensor) -> Gain:
+        """From after minus before for each sample: -1, 0 or 1.
+
+        The interval of Agresti & Min (2005) for matched pairs: Wald's after half a sample has
+        been added to each of the four cells, so that it never shrinks to a point.
+        """
+        n = len(difference_N)
+        difference_N = difference_N.double()
+        centre = float(difference_N.sum()) / (n + 2)
+        square = (float(difference_N.square().sum()) + 1) / (n + 2)
+        reach = 1.959964 * math.sqrt((square - centre**2) / (n + 2))
+        return cls(float(difference_N.mean()), centre - reach, centre + reach, n)
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen, and what it is worth on samples that did not choose it.
+
+    Attributes:
+        index: Of the candidate; 0 is the untouched network.
+        verdict: "cut" if the lower end of the gain is above 0, else "leave".
+        gain: Cross-fitted: each half of the samples reports on the other half's choice.
+        accuracy_C: Of every candidate on all samples.
+        loss_C: Mean log loss of every candidate on all samples, in nats.
+    """
+
+    index: int
+    verdict: Verdict
+    gain: Gain
+    accuracy_C: Tensor
+    loss_C: Tensor
+
+
+def choose(scores: Scores, labels_N: Tensor, *, seed: int = 0, tolerance: float = 0.25) -> Choice:
+    """The candidate of least log loss, by the standard-error rule, and its honest gain.
+
+    The log loss chooses, because it sees how sure a prediction was: on a few hundred noisy
+    labels it finds a better candidate than the accuracy does (docs/LOG.md). Its temperature
+    is each candidate's own. Among the candidates whose paired excess over the least loss is
+    within `tolerance` standard errors of that excess, the one that changes the fewest
+    predictions wins (Breiman et al. 1984, section 3.4.3, there with one standard error and
+    the size of the tree). The gain is in accuracy, on the half that did not choose.
+
+    Args:
+        scores: On samples whose labels nobody trained on; column 0 is the untouched network.
+        labels_N: Their labels, which may be noisy.
+        seed: Of the split into halves.
+        tolerance: In standard errors.
+
+    Raises:
+        DataError: Fewer than two samples.
+    """
+    n = len(labels_N)
+    if n < 2:
+        raise DataError(
+            f"{n} held-out samples to choose by",
+            wanted="at least 2, better 500",
+            advice="Hold out more samples; noisy labels will do",
+        )
+    hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
+    changed_C = (scores.predictions_NC != scores.predictions_NC[:, :1]).double().mean(0)
+    difference_N = torch.empty(n, dtype=torch.float64)
+    for mine_N, other_N in halves(n, seed):
+        index = standard_error_rule(scores.losses_NC[mine_N], changed_C, tolerance)
+        difference_N[other_N] = hits_NC[other_N, index] - hits_NC[other_N, 0]
+    gain = Gain.paired(difference_N)
+    index = standard_error_rule(scores.losses_NC, changed_C, tolerance) if gain.low > 0 else 0
+    verdict: Verdict = "cut" if index else "leave"
+    return Choice(index, verdict, gain, hits_NC.mean(0), scores.losses_NC.mean(0))
+
+
+def halves(n: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """A random half and the other one, then the other way round."""
+    order_N = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    first, second = order_N[: n // 2], order_N[n // 2 :]
+    return [(first, second), (second, first)]
+
+
+def standard_error_rule(losses_NC: Tensor, changed_C: Tensor, tolerance: float) -> int:
+    """The least change among the losses within `tolerance` standard errors of the least."""
+    best = int(losses_NC.mean(0).argmin())
+    excess_NC = losses_NC - losses_NC[:, best, None]
+    error_C = excess_NC.std(0, correction=0) / math.sqrt(len(losses_NC))
+    eligible_C = excess_NC.mean(0) <= tolerance * error_C
+    return int(torch.where(eligible_C, changed_C, math.inf).argmin())

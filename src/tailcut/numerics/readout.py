@@ -1,0 +1,319 @@
+"""Readouts: linear classifiers whose logits at every kept rank are a prefix sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from tailcut._typing import Ranks
+from tailcut.errors import DataError
+from tailcut.numerics.checks import float64
+from tailcut.numerics.moments import Moments
+from tailcut.numerics.spectrum import Spectrum
+
+_CHUNK = 2**19
+"""Running logits held at once: 4 MiB of float64, so that a chunk stays in cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """z = A (h - mean); logits at rank r = offsets_r + sum_{i<=r} z_i gains_i.
+
+    Attributes:
+        name: "project", "ridge", "centroid" or "lda".
+        rotation_RD: A; row i needs only the leading i principal directions.
+        gains_RK: What component i adds to each logit.
+        offsets_RK: Row r - 1 is the constant at rank r.
+        mean_D: What is subtracted from the features.
+    """
+
+    name: str
+    rotation_RD: Tensor
+    gains_RK: Tensor
+    offsets_RK: Tensor
+    mean_D: Tensor
+
+    @classmethod
+    def project(cls, spectrum: Spectrum, weight_KD: Tensor, bias_K: Tensor | None) -> Readout:
+        """The network's own head behind P_r = V_r V_r^T: Explicit Spectral Truncation.
+
+        logits = W (P_r (h - mean) + mean) + b (arXiv 2603.02293v1, later withdrawn, known by
+        its abstract; Montavon, Braun & Mueller 2011 for kernels). No labels are used.
+
+        Args:
+            spectrum: Of the features that the head receives.
+            weight_KD: Head weight, K x D.
+            bias_K: Head bias; a head without one needs an uncentred spectrum, because
+                W (I - P_r) mean would have to become a bias.
+
+        Raises:
+            DataError: No bias with a centred spectrum, a width that differs, or constant
+                features.
+        """
+        weight_KD = float64(weight_KD.detach())
+        if weight_KD.shape[1] != spectrum.width:
+            raise DataError(
+                f"a head that reads {weight_KD.shape[1]} features and a spectrum of "
+                f"{spectrum.width}",
+                wanted="the spectrum of the features that the head receives",
+                advice="Take the moments at the input of this head",
+            )
+        if bias_K is None and spectrum.mean_D.any():
+            raise DataError(
+                "a head without bias and a centred spectrum",
+                wanted="a bias, which takes up what the cut removes from the mean",
+                advice="Use Spectrum.of(moments, centred=False), which keeps the head without bias",
+            )
+        basis_DR = spectrum.directions()
+        weight_KD = weight_KD.to(basis_DR.device)
+        constant_K = weight_KD @ spectrum.mean_D
+        if bias_K is not None:
+            constant_K = constant_K + float64(bias_K.detach()).to(basis_DR.device)
+        gains_RK = (weight_KD @ basis_DR).T.contiguous()
+        offsets_RK = constant_K.expand(len(gains_RK), -1)
+        return cls("project", basis_DR.T, gains_RK, offsets_RK, spectrum.mean_D)
+
+    @classmethod
+    def ridge(
+        cls,
+        moments: Moments,
+        label_set: str = "given",
+        *,
+        spectrum: Spectrum | None = None,
+        penalty: float = 1e-6,
+    ) -> Readout:
+        """Least squares on one-hot labels in the leading directions: the Spectral Linear Probe.
+
+        Minimises 1/n |Y - prior - Z B|^2 + kappa |B|^2 with Z the centred features in the
+        leading r directions and kappa = penalty x the mean variance; the intercept is free.
+
+        Args:
+            moments: Features and labels to fit.
+            label_set: Which labels.
+            spectrum: Directions to keep, if they come from other samples than the labels.
+            penalty: kappa in units of the mean variance trace(scatter) / (n D).
+
+        Raises:
+            DataError: A class without a sample, a penalty below 0, or constant features.
+        """
+        counts_K = moments.require_classes(label_set)
+        basis_DR = _spectrum_for(moments, spectrum).directions()
+        covariance_DD = moments.scatter_DD / moments.n
+        kappa = _at_least_zero("penalty", penalty) * covariance_DD.trace() / moments.width
+        rotation_RD = _whiten(basis_DR, covariance_DD + kappa * _eye(covariance_DD))
+        gains_RK = rotation_RD @ moments.deviations[label_set].T / moments.n
+        offsets_RK = (counts_K / moments.n).expand(len(gains_RK), -1)
+        return cls("ridge", rotation_RD, gains_RK, offsets_RK, moments.mean_D)
+
+    @classmethod
+    def centroid(
+        cls, moments: Moments, label_set: str = "given", *, spectrum: Spectrum | None = None
+    ) -> Readout:
+        """Nearest class mean, by Euclidean distance in the leading r directions.
+
+        Raises:
+            DataError: A class without a sample, or constant features.
+        """
+        means_KD = moments.means_KD(label_set) - moments.mean_D
+        rotation_RD = _spectrum_for(moments, spectrum).directions().T
+        gains_RK = rotation_RD @ means_KD.T
+        offsets_RK = -0.5 * gains_RK.square().cumsum(0)
+        return cls("centroid", rotation_RD, gains_RK, offsets_RK, moments.mean_D)
+
+    @classmethod
+    def lda(
+        cls,
+        moments: Moments,
+        label_set: str = "given",
+        *,
+        spectrum: Spectrum | None = None,
+        shrinkage: float | None = None,
+    ) -> Readout:
+        """Gaussian classes with one covariance, exact in the subspace of every rank.
+
+        The covariance is within-class scatter / n, shrunk to (1 - s) S + s trace(S)/D I in
+        the full space before any direction is cut. Whitening by its Cholesky factor L in the
+        principal basis keeps prefixes exact: the leading block of L is the factor of the
+        leading block.
+
+        Args:
+            moments: Features and labels to fit.
+            label_set: Which labels.
+            spectrum: Directions to keep, if they come from other samples than the labels.
+            shrinkage: s in 0..1; the oracle approximating shrinkage of Chen et al. (2010)
+                if not given.
+
+        Raises:
+            DataError: A class without a sample, a shrinkage outside 0..1, or features that
+                are constant, if only within each class.
+        """
+        counts_K = moments.require_classes(label_set)
+        means_KD = moments.means_KD(label_set) - moments.mean_D
+        basis_DR = _spectrum_for(moments, spectrum).directions()
+        within_DD = _varying_within(moments, label_set) / moments.n
+        rotation_RD = _whiten(basis_DR, _shrunk(within_DD, moments.n, shrinkage))
+        gains_RK = rotation_RD @ means_KD.T
+        offsets_RK = (counts_K / moments.n).log() - 0.5 * gains_RK.square().cumsum(0)
+        return cls("lda", rotation_RD, gains_RK, offsets_RK, moments.mean_D)
+
+    @property
+    def max_rank(self) -> int:
+        """The largest rank: directions in which the features vary at all."""
+        return len(self.gains_RK)
+
+    def ranks(self, ranks: Ranks = "all") -> list[int]:
+        """Ranks as an ascending list.
+
+        Raises:
+            DataError: A rank outside 1..max_rank, or no rank at all.
+        """
+        if isinstance(ranks, str):
+            return list(range(1, self.max_rank + 1))
+        kept = sorted({self._checked(rank) for rank in ranks})
+        if not kept:
+            raise DataError(
+                "no rank to look at",
+                wanted=f"at least one of 1..{self.max_rank}",
+                advice='Name some ranks, or pass "all"',
+            )
+        return kept
+
+    def fold(self, rank: int) -> tuple[Tensor, Tensor]:
+        """The readout at one rank as an ordinary Linear: weight (K x D) and bias (K,).
+
+        W' = G_:r^T A_:r and b' = c_r - W' mean, float64.
+
+        Raises:
+            DataError: A rank outside 1..max_rank.
+        """
+        rank = self._checked(rank)
+        weight_KD = self.gains_RK[:rank].T @ self.rotation_RD[:rank]
+        return weight_KD, self.offsets_RK[rank - 1] - weight_KD @ self.mean_D
+
+    def scaled(self, factor: float) -> Readout:
+        """The same predictions with logits times a factor (1 / temperature)."""
+        gains_RK, offsets_RK = factor * self.gains_RK, factor * self.offsets_RK
+        return replace(self, gains_RK=gains_RK, offsets_RK=offsets_RK)
+
+    def logits(self, features_ND: Tensor, rank: int) -> Tensor:
+        """Logits (N x K, float64) by the definition: project, then sum."""
+        rank = self._checked(rank)
+        centred_ND = float64(features_ND).to(self.mean_D.device) - self.mean_D
+        scores_NR = centred_ND @ self.rotation_RD[:rank].T
+        return self.offsets_RK[rank - 1] + scores_NR @ self.gains_RK[:rank]
+
+    def predictions(self, features_ND: Tensor, ranks: Ranks = "all") -> Tensor:
+        """Predicted class at every rank: int64, N x R, ranks ascending.
+
+        One rotation and one running sum: N D^2 + N D K multiply-adds for all D ranks.
+        """
+        return torch.cat([part.argmax(2) for part in self.prefix_logits(features_ND, ranks)])
+
+    def prefix_logits(self, features_ND: Tensor, ranks: Ranks = "all") -> Iterator[Tensor]:
+        """Logits at every rank (n x R x K, float64) of successive chunks of n samples."""
+        kept = self.ranks(ranks)
+        dense = len(kept) == self.max_rank
+        offsets_RK = self.offsets_RK[[rank - 1 for rank in kept]]
+        rows = max(1, _CHUNK // offsets_RK.numel())
+        for chunk_ND in features_ND.split(rows):
+            centred_ND = float64(chunk_ND).to(self.mean_D.device) - self.mean_D
+            scores_NR = centred_ND @ self.rotation_RD[: kept[-1]].T
+            if dense:
+                steps_NRK = scores_NR[:, :, None] * self.gains_RK
+            else:
+                edges = zip([0, *kept], kept, strict=False)
+                steps_NRK = torch.stack(
+                    [scores_NR[:, a:b] @ self.gains_RK[a:b] for a, b in edges], 1
+                )
+            yield steps_NRK.cumsum(1).add_(offsets_RK)
+
+    def _checked(self, rank: int) -> int:
+        if not 1 <= rank <= self.max_rank:
+            raise DataError(
+                f"rank {rank}",
+                wanted=f"1..{self.max_rank}, the directions in which the features vary",
+                advice="Choose a rank in that range; more samples than features give all of them",
+            )
+        return int(rank)
+
+
+def oas_shrinkage(covariance_DD: Tensor, n: int) -> float:
+    """Oracle approximating shrinkage intensity of Chen, Wiesel, Eldar & Hero (2010), eq. 23.
+
+    From trace(S) and trace(S^2) alone, so it comes from moments; 0..1.
+    """
+    width = len(covariance_DD)
+    trace, square = covariance_DD.trace(), covariance_DD.square().sum()
+    top = (1 - 2 / width) * square + trace**2
+    bottom = (n + 1 - 2 / width) * (square - trace**2 / width)
+    return float((top / bottom).clamp(0, 1)) if bottom > 0 else 1.0
+
+
+def _whiten(basis_DR: Tensor, covariance_DD: Tensor) -> Tensor:
+    """L^-1 V^T with L the Cholesky factor of V^T S V: z then has unit covariance."""
+    inside_RR = basis_DR.T @ covariance_DD @ basis_DR
+    factor_RR, failed = torch.linalg.cholesky_ex((inside_RR + inside_RR.T) / 2)
+    if failed:
+        raise DataError(
+            f"the covariance in the leading {len(inside_RR)} directions is singular at rank "
+            f"{int(failed)}",
+            wanted="a positive definite covariance",
+            advice="Leave the shrinkage or penalty at its default, or raise it above 0",
+        )
+    return torch.linalg.solve_triangular(factor_RR, basis_DR.T, upper=False)
+
+
+def _varying_within(moments: Moments, label_set: str) -> Tensor:
+    """Within-class scatter (D x D), which must be more than rounding."""
+    within_DD = moments.within_DD(label_set)
+    floor = moments.width * torch.finfo(torch.float64).eps * moments.scatter_DD.trace()
+    if within_DD.trace() <= floor:
+        raise DataError(
+            f"features that are the same for all samples of a class of {label_set!r}",
+            wanted="features that vary within classes",
+            advice='Use readout="centroid", which needs no spread',
+        )
+    return within_DD
+
+
+def _shrunk(within_DD: Tensor, n: int, shrinkage: float | None) -> Tensor:
+    """(1 - s) S + s trace(S)/D I."""
+    if shrinkage is None:
+        shrinkage = oas_shrinkage(within_DD, n)
+    if not 0 <= shrinkage <= 1:
+        raise DataError(
+            f"shrinkage {shrinkage}",
+            wanted="a number from 0 to 1",
+            advice="Leave it out for the oracle approximating shrinkage",
+        )
+    target = within_DD.trace() / len(within_DD)
+    return (1 - shrinkage) * within_DD + shrinkage * target * _eye(within_DD)
+
+
+def _spectrum_for(moments: Moments, spectrum: Spectrum | None) -> Spectrum:
+    if spectrum is None:
+        return Spectrum.of(moments)
+    if spectrum.width != moments.width:
+        raise DataError(
+            f"a spectrum of {spectrum.width} and moments of {moments.width} features",
+            wanted="one width",
+            advice="Take both from the same features",
+        )
+    return spectrum
+
+
+def _at_least_zero(name: str, value: float) -> float:
+    if not value >= 0:
+        raise DataError(
+            f"{name} {value}",
+            wanted="a number of at least 0",
+            advice=f"Leave {name} out for its default",
+        )
+    return value
+
+
+def _eye(like_DD: Tensor) -> Tensor:
+    return torch.eye(len(like_DD), dtype=like_DD.dtype, device=like_DD.device)

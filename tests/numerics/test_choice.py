@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from reference import gaussian
+from tailcut.errors import DataError
+from tailcut.numerics.choice import Gain, choose, halves, standard_error_rule
+from tailcut.numerics.scores import Scores
+
+LABELS = torch.zeros(200, dtype=torch.int64)
+
+
+def scores_with(hits_NC, confidence=0.8):
+    """Two classes, label 0 throughout, every prediction made with the same confidence."""
+    hit_loss, miss_loss = -math.log(confidence), -math.log(1 - confidence)
+    losses_NC = torch.where(hits_NC, hit_loss, miss_loss).double()
+    return Scores((~hits_NC).long(), losses_NC, torch.ones(hits_NC.shape[1]))
+
+
+def coin_tosses(*shape, heads=0.5, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < heads
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40))
+def test_a_paired_gain_has_the_interval_of_agresti_and_min(better, worse, same):
+    n = better + worse + same
+    assume(n)
+    gain = Gain.paired(torch.tensor([1] * better + [-1] * worse + [0] * same))
+    p21, p12 = (better + 0.5) / (n + 2), (worse + 0.5) / (n + 2)
+    reach = 1.959964 * math.sqrt((p21 + p12 - (p21 - p12) ** 2) / (n + 2))
+    assert gain.n == n
+    assert gain.mean == pytest.approx((better - worse) / n)
+    assert gain.low == pytest.approx(p21 - p12 - reach, abs=1e-12)
+    assert gain.high == pytest.approx(p21 - p12 + reach, abs=1e-12)
+    assert gain.low < gain.high
+
+
+@pytest.mark.parametrize(("n", "rate"), [(30, 0.3), (100, 0.05), (400, 0.5)])
+def test_the_interval_covers_the_true_gain_95_times_in_100(n, rate):
+    before_QN = coin_tosses(800, n, heads=0.5)
+    changed_QN = coin_tosses(800, n, heads=rate, seed=1)
+    after_QN = torch.where(changed_QN, coin_tosses(800, n, heads=0.6, seed=2), before_QN)
+    gains = [Gain.paired(row) for row in after_QN.double() - before_QN.double()]
+    covered = sum(gain.low <= 0.1 * rate <= gain.high for gain in gains)
+    assert covered >= 0.93 * 800
+
+
+def test_a_gain_reads_as_points():
+    assert str(Gain(0.0523, -0.0101, 0.11, 100)) == "+5.2 points [-1.0, +11.0]"
+
+
+def test_candidates_identical_to_the_untouched_network_leave_it():
+    hits_N1 = coin_tosses(200, 1)
+    choice = choose(scores_with(hits_N1.expand(-1, 6)), LABELS)
+    assert (choice.index, choice.verdict) == (0, "leave")
+    assert choice.gain.mean == 0
+    assert choice.gain.low < 0 < choice.gain.high
+
+
+def test_a_clearly_better_candidate_is_cut_to():
+    hits_NC = coin_tosses(200, 5, heads=0.4)
+    hits_NC[:, 3] = coin_tosses(200, heads=0.8, seed=1)
+    choice = choose(scores_with(hits_NC), LABELS)
+    assert (choice.index, choice.verdict) == (3, "cut")
+    assert choice.gain.low > 0
+    gain = float(hits_NC[:, 3].double().mean() - hits_NC[:, 0].double().mean())
+    assert choice.gain.mean == pytest.approx(gain)
+    torch.testing.assert_close(choice.accuracy_C, hits_NC.double().mean(0))
+    torch.testing.assert_close(choice.loss_C, scores_with(hits_NC).losses_NC.mean(0))
+
+
+def test_a_clearly_worse_candidate_is_left():
+    hits_NC = torch.stack([coin_tosses(200, heads=h, seed=1) for h in (0.8, 0.3, 0.2)], 1)
+    choice = choose(scores_with(hits_NC), LABELS)
+    assert (choice.index, choice.verdict) == (0, "leave")
+
+
+def test_the_gain_is_not_flattered_by_choosing_among_pure_noise():
+    gains, flattered = [], []
+    for seed in range(300):
+        hits_NC = coin_tosses(60, 30, seed=seed)
+        scores = scores_with(hits_NC)
+        gains.append(choose(scores, LABELS[:60], seed=seed).gain.mean)
+        accuracy_C = hits_NC.double().mean(0)
+        flattered.append(float(accuracy_C.max() - accuracy_C[0]))
+    error = torch.tensor(gains).std() / math.sqrt(300)
+    assert abs(sum(gains) / 300) < 3 * error
+    assert sum(flattered) / 300 > 0.1
+
+
+def test_pure_noise_is_seldom_cut_to():
+    verdicts = [
+        choose(scores_with(coin_tosses(100, 20, seed=seed)), LABELS[:100], seed=seed).verdict
+        for seed in range(200)
+    ]
+    assert verdicts.count("cut") <= 14
+
+
+def test_of_equally_good_candidates_the_one_that_changes_least_is_taken():
+    hits_NC = coin_tosses(200, 1, heads=0.4).expand(-1, 3).clone()
+    hits_NC[:100] = True
+    hits_NC[:100, 0] = False
+    scores = scores_with(hits_NC)
+    scores.predictions_NC[150:, 1] = 1 - scores.predictions_NC[150:, 1]
+    assert choose(scores, LABELS).index == 2
+
+
+def test_the_rule_trades_loss_for_gentleness_within_its_tolerance():
+    noise_NC = 0.1 * gaussian(400, 3)
+    losses_NC = noise_NC - noise_NC.mean(0) + torch.tensor([1.0, 0.503, 0.5])
+    changed_C = torch.tensor([0.0, 0.1, 0.5])
+    excess_N = losses_NC[:, 1] - losses_NC[:, 2]
+    errors = float(excess_N.mean() / (excess_N.std(correction=0) / 20))
+    assert standard_error_rule(losses_NC, changed_C, 0.9 * errors) == 2
+    assert standard_error_rule(losses_NC, changed_C, 1.1 * errors) == 1
+    assert standard_error_rule(losses_NC, changed_C, 1e6) == 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(2, 60), st.integers(0, 1000))
+def test_halves_are_a_partition_that_repeats_with_its_seed(n, seed):
+    (first, second), swapped = halves(n, seed)
+    assert sorted(torch.cat([first, second]).tolist()) == list(range(n))
+    assert abs(len(first) - len(second)) <= 1
+    assert torch.equal(swapped[0], second)
+    assert torch.equal(swapped[1], first)
+    assert torch.equal(halves(n, seed)[0][0], first)
+
+
+def test_a_candidate_whose_logits_overflow_never_wins():
+    logits_NCK = 0.1 * gaussian(200, 3, 2)
+    logits_NCK[:, 2, 0] += 3
+    logits_NCK[:5, 1] = torch.inf
+    scores = Scores.of([logits_NCK], LABELS)
+    assert choose(scores, LABELS).index == 2
+    assert scores.losses_NC[:, 1].mean() == math.inf
+
+
+def test_two_samples_are_enough_to_be_left():
+    assert choose(scores_with(coin_tosses(2, 3)), LABELS[:2]).verdict == "leave"
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_than_two_samples_choose_nothing(n):
+    with pytest.raises(DataError) as error:
+        choose(scores_with(coin_tosses(n, 3)), LABELS[:n])
+    assert str(error.value) == (
+        f"{n} held-out samples to choose by; wanted at least 2, better 500. "
+        "Hold out more samples; noisy labels will do."
+    )

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reference import gaussian, log_loss
+from tailcut.numerics.scores import Scores
+
+GRID = [2 ** (step / 2) for step in range(-16, 17)]
+
+
+def random_problem(n, candidates, classes, seed=0):
+    logits_NCK = 5 * gaussian(n, candidates, classes, seed=seed)
+    labels_N = gaussian(n, classes, seed=seed + 1).argmax(1)
+    return logits_NCK, labels_N
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 6), st.integers(1, 3), st.integers(2, 4), st.integers(0, 1000))
+def test_losses_are_log_losses_at_the_temperature_of_least_mean(n, candidates, classes, seed):
+    logits_NCK, labels_N = random_problem(n, candidates, classes, seed)
+    scores = Scores.of([logits_NCK], labels_N)
+    for c in range(candidates):
+        rows = list(zip(logits_NCK[:, c].tolist(), labels_N.tolist(), strict=True))
+        means = [sum(log_loss(*row, t) for row in rows) / n for t in GRID]
+        found = float(scores.temperatures_C[c])
+        assert sum(log_loss(*row, found) for row in rows) / n == pytest.approx(min(means))
+        for row, loss in zip(rows, scores.losses_NC[:, c].tolist(), strict=True):
+            assert loss == pytest.approx(log_loss(*row, found), abs=1e-12)
+    assert torch.equal(scores.predictions_NC, logits_NCK.argmax(2))
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_chunks_of_logits_give_the_same_scores(size):
+    logits_NCK, labels_N = random_problem(10, 4, 3)
+    whole, parts = (Scores.of(logits_NCK.split(s), labels_N) for s in (10, size))
+    assert torch.equal(whole.predictions_NC, parts.predictions_NC)
+    torch.testing.assert_close(whole.losses_NC, parts.losses_NC)
+    assert torch.equal(whole.temperatures_C, parts.temperatures_C)
+
+
+def test_overconfident_logits_get_their_own_temperature():
+    logits_NK = gaussian(3000, 4)
+    probabilities_NK = logits_NK.softmax(1)
+    generator = torch.Generator().manual_seed(0)
+    labels_N = torch.multinomial(probabilities_NK, 1, generator=generator)[:, 0]
+    logits_NCK = torch.stack([logits_NK, 8 * logits_NK, logits_NK / 4], 1)
+    scores = Scores.of([logits_NCK], labels_N)
+    assert scores.temperatures_C.tolist() == [1, 8, 0.25]
+    torch.testing.assert_close(scores.losses_NC[:, 0], scores.losses_NC[:, 1])
+
+
+def test_huge_logits_have_finite_losses():
+    scores = Scores.of([torch.tensor([[[1e6, 0.0]], [[1e6, 0.0]]])], torch.tensor([0, 1]))
+    assert torch.isfinite(scores.losses_NC).all()
+
+
+def test_half_precision_logits_are_scored_in_float64():
+    logits_NCK, labels_N = random_problem(5, 2, 3)
+    low, high = (Scores.of([x], labels_N) for x in (logits_NCK.half(), logits_NCK.half().double()))
+    assert torch.equal(low.losses_NC, high.losses_NC)
+
+
+def test_candidates_are_joined_side_by_side_and_taken_from_the_front():
+    logits_NCK, labels_N = random_problem(6, 5, 3)
+    whole = Scores.of([logits_NCK], labels_N)
+    parts = [Scores.of([part], labels_N) for part in logits_NCK.split([1, 4], 1)]
+    joined, first = Scores.joined(parts), whole.first(2)
+    assert torch.equal(joined.losses_NC, whole.losses_NC)
+    assert torch.equal(joined.predictions_NC, whole.predictions_NC)
+    assert torch.equal(joined.temperatures_C, whole.temperatures_C)
+    assert torch.equal(first.losses_NC, whole.losses_NC[:, :2])
+    assert torch.equal(first.predictions_NC, whole.predictions_NC[:, :2])
+    assert torch.equal(first.temperatures_C, whole.temperatures_C[:2])
