@@ -1,0 +1,1 @@
+"""Surgery on torch modules: find the head, stream features, filter layers, fold, store."""

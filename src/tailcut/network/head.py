@@ -1,0 +1,273 @@
+"""Find the linear head of a network, and prove that it gives the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor, nn
+
+from tailcut._typing import Inputs
+from tailcut.errors import DataError, HeadError
+from tailcut.network.stream import first_input, logits_of, on_input
+
+_PROOF_SAMPLES = 8
+
+_LOOSEST = 0.02
+"""Relative tolerance of the proof in half precision: wider, and any small layer would pass."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a network turns features into logits: logits = W h + b.
+
+    Attributes:
+        name: Of the module, as in `model.named_modules()`.
+        width: D.
+        classes: K.
+        bias: Whether it has one.
+    """
+
+    name: str
+    width: int
+    classes: int
+    bias: bool
+
+    def module(self, model: nn.Module) -> nn.Linear | nn.Conv2d:
+        """The head inside a model of this class."""
+        module = model.get_submodule(self.name)
+        assert isinstance(module, (nn.Linear, nn.Conv2d))
+        return module
+
+    def parameters(self, model: nn.Module) -> tuple[Tensor, Tensor | None]:
+        """Weight (K x D) and bias (K,) of the head inside a model of this class."""
+        module = self.module(model)
+        bias_K = None if module.bias is None else module.bias.detach()
+        return module.weight.detach().reshape(self.classes, self.width), bias_K
+
+    def features_and_logits(self, model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """What the head receives (N x D), and the logits (N x K) of the model."""
+        with first_input(self.module(model)) as seen:
+            logits_NK = logits_of(model, inputs)
+        if len(seen) != 1:
+            raise HeadError(
+                f"the head {self.name!r} ran {len(seen)} times in one forward pass",
+                wanted="a head that runs once",
+                advice="Fold several crops or views of a sample into the batch instead",
+            )
+        return self._rows(model, seen[0], logits_NK), logits_NK
+
+    def _rows(self, model: nn.Module, received: Tensor, logits_NK: Tensor) -> Tensor:
+        """One feature row a sample: of several positions, the one that gave the logits.
+
+        Their mean may have given them too: W mean(h) + b is the mean of the outputs.
+        """
+        if received.shape == (len(logits_NK), self.width):
+            return received
+        if isinstance(self.module(model), nn.Conv2d):
+            received = received.flatten(2).transpose(1, 2)
+        if received.numel() % (len(logits_NK) * self.width):
+            raise HeadError(
+                f"the head {self.name!r} received inputs of shape {tuple(received.shape)} for "
+                f"{len(logits_NK)} samples",
+                wanted="as many positions for each sample",
+                advice="Wrap the model so that its last step is a linear layer on each sample",
+            )
+        received_NTD = received.reshape(len(logits_NK), -1, self.width)
+        received_NTD = torch.cat([received_NTD, received_NTD.mean(1, keepdim=True)], 1)
+        weight_KD, bias_K = self.parameters(model)
+        outputs_NTK = nn.functional.linear(received_NTD, weight_KD, bias_K)
+        distance_NT = (outputs_NTK - logits_NK[:, None]).abs().amax(2)
+        rows_N = torch.arange(len(logits_NK), device=received.device)
+        return received_NTD[rows_N, distance_NT.argmin(1)]
+
+
+def find_head(model: nn.Module, inputs: Inputs) -> Head:
+    """The Linear (or 1x1 convolution) whose output *is* the logits, proven on a few samples.
+
+    Every linear layer that runs is a candidate; the head is the one from whose captured
+    input the model's own logits can be recomputed. No table of architectures is needed, and
+    a network that only looks as if it ended in a linear layer is refused.
+
+    Args:
+        model: In evaluation mode.
+        inputs: One batch.
+
+    Raises:
+        HeadError: No linear layer, none that gives the logits, two averaged ones, one that
+            runs twice, or one whose weight is not a parameter of its own.
+        DataError: Logits that are not finite.
+    """
+    inputs = _first_samples(inputs)
+    ran, logits_NK = _layers_that_run(model, inputs)
+    _require_finite(model, logits_NK)
+    if not ran:
+        raise HeadError(
+            f"no linear layer runs in {type(model).__name__}",
+            wanted="a network whose logits come from a Linear (or a 1x1 convolution)",
+            advice="Pass the classifier itself rather than its backbone",
+        )
+    trials: dict[str, float | HeadError] = {}
+    for head in (_as_head(model, name) for name in reversed(ran)):
+        if head.classes == logits_NK.shape[1]:
+            trials[head.name] = error = _error(head, model, inputs)
+            if isinstance(error, float) and error <= _tolerance(logits_NK):
+                _require_own_weight(model, head)
+                return head
+    raise _no_head(model, inputs, logits_NK, trials)
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Every Linear and Conv2d of a model by name, each module once."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d))
+    }
+
+
+def _layers_that_run(model: nn.Module, inputs: Inputs) -> tuple[list[str], Tensor]:
+    """Names of the layers that could be a head, as they first run, and the logits."""
+    ran: list[str] = []
+    told: dict[nn.Module, Callable[[Tensor], object]] = {
+        layer: lambda _, name=name: ran.append(name)
+        for name, layer in linear_layers(model).items()
+        if isinstance(layer, nn.Linear) or (layer.kernel_size == (1, 1) and layer.groups == 1)
+    }
+    with on_input(told):
+        logits_NK = logits_of(model, inputs)
+    return list(dict.fromkeys(ran)), logits_NK
+
+
+def _require_finite(model: nn.Module, logits_NK: Tensor) -> None:
+    broken = int((~torch.isfinite(logits_NK)).any(1).sum())
+    if broken:
+        raise DataError(
+            f"{type(model).__name__} gives NaN or infinite logits for {broken} of the first "
+            f"{len(logits_NK)} samples",
+            wanted="finite logits",
+            advice="Look for broken inputs or weights, or for an overflow in half precision",
+        )
+
+
+def _as_head(model: nn.Module, name: str) -> Head:
+    module = linear_layers(model)[name]
+    classes, width = module.weight.flatten(1).shape
+    return Head(name, width, classes, module.bias is not None)
+
+
+def _error(head: Head, model: nn.Module, inputs: Inputs) -> float | HeadError:
+    """Largest difference between the recomputed and the model's own logits, or why none."""
+    try:
+        features_ND, logits_NK = head.features_and_logits(model, inputs)
+    except HeadError as error:
+        return error
+    recomputed_NK = nn.functional.linear(features_ND, *head.parameters(model))
+    return float((recomputed_NK - logits_NK).abs().max())
+
+
+def _tolerance(logits_NK: Tensor) -> float:
+    """A few hundred roundings of the largest logit, in half precision a few."""
+    relative = min(256 * torch.finfo(logits_NK.dtype).eps, _LOOSEST)
+    return float(logits_NK.abs().max()) * relative + 1e-12
+
+
+def plain(module: nn.Linear | nn.Conv2d) -> bool:
+    """Whether weight and bias are parameters, not computed from others at every step."""
+    own = dict(module.named_parameters(recurse=False))
+    return "weight" in own and (module.bias is None or "bias" in own)
+
+
+def sharers(model: nn.Module, module: nn.Module) -> list[str]:
+    """Parameters of other modules that are the very weight or bias of this one."""
+    own = {id(parameter) for parameter in module.parameters(recurse=False)}
+    return [
+        f"{name}.{key}".removeprefix(".")
+        for name, other in model.named_modules()
+        for key, parameter in other.named_parameters(recurse=False)
+        if other is not module and id(parameter) in own
+    ]
+
+
+def _require_own_weight(model: nn.Module, head: Head) -> None:
+    """Folding writes into weight and bias, so nobody else may share or compute them."""
+    name, module = head.name, head.module(model)
+    if not plain(module):
+        raise HeadError(
+            f"the weight of the head {name!r} is computed by a parametrization",
+            wanted="a head whose weight is a plain parameter",
+            advice="Call torch.nn.utils.parametrize.remove_parametrizations on it first",
+        )
+    if others := sharers(model, module):
+        raise HeadError(
+            f"the weight of the head {name!r} is shared with {', '.join(others)}",
+            wanted="a head with a weight of its own, because the cut rewrites it",
+            advice="Untie the weights (clone the head's) before the repair",
+        )
+
+
+def _no_head(
+    model: nn.Module, inputs: Inputs, logits_NK: Tensor, trials: dict[str, float | HeadError]
+) -> HeadError:
+    name = type(model).__name__
+    errors = {key: error for key, error in trials.items() if isinstance(error, float)}
+    if pair := _averaged_pair(model, inputs, logits_NK, list(errors)):
+        return HeadError(
+            f"{name} has two heads, {pair[0]!r} and {pair[1]!r}, and averages them",
+            wanted="one linear head",
+            advice="Wrap the model so that it returns the logits of one of them",
+        )
+    if not trials:
+        return HeadError(
+            f"no linear layer of {name} has {logits_NK.shape[1]} outputs, the number of its logits",
+            wanted="a network whose logits come from a Linear (or a 1x1 convolution)",
+            advice="Pass a classifier whose last step is linear",
+        )
+    for error in trials.values():
+        if isinstance(error, HeadError) and not errors:
+            return error
+    closest = min(errors, key=lambda key: errors[key])
+    return HeadError(
+        f"the logits of {name} do not come from its linear layers: those recomputed from the "
+        f"closest, {closest!r}, differ by up to {errors[closest]:.3g}",
+        wanted="logits = W h + b, with h what that layer receives",
+        advice=f"Wrap the model so that it returns the output of that layer; {_why(logits_NK)}",
+    )
+
+
+def _why(logits_NK: Tensor) -> str:
+    """The likely reason why the outputs of a model are not those of a linear layer."""
+    one = torch.ones((), device=logits_NK.device)
+    if torch.allclose(logits_NK.float().sum(1), one, atol=1e-3):
+        return "its outputs sum to 1, so it ends in a softmax: return the logits before it"
+    if torch.allclose(logits_NK.float().exp().sum(1), one, atol=1e-3):
+        return "its outputs are log-probabilities: return the logits before the log-softmax"
+    if (logits_NK >= 0).all():
+        return "no output is negative, as after a ReLU or a sigmoid: return what comes before it"
+    return "the last step must be linear"
+
+
+@torch.no_grad()
+def _averaged_pair(
+    model: nn.Module, inputs: Inputs, logits_NK: Tensor, names: list[str]
+) -> tuple[str, str] | None:
+    """Two layers whose mean output is the logits, as in distilled transformers."""
+    for a, b in combinations(names, 2):
+        outputs = []
+        for name in (a, b):
+            with first_input(model.get_submodule(name)) as seen:
+                logits_of(model, inputs)
+            if len(seen) == 1:
+                outputs.append(model.get_submodule(name)(seen[0]))
+        same = len(outputs) == 2 and all(o.shape == logits_NK.shape for o in outputs)
+        if same and (sum(outputs) / 2 - logits_NK).abs().max() <= _tolerance(logits_NK):
+            return b, a
+    return None
+
+
+def _first_samples(inputs: Inputs) -> Inputs:
+    if isinstance(inputs, Tensor):
+        return inputs[:_PROOF_SAMPLES]
+    return {key: value[:_PROOF_SAMPLES] for key, value in inputs.items()}

@@ -1,0 +1,152 @@
+"""Networks without a head that could be cut: what each of them is told, in full."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from network_reference import images, seeded
+from tailcut.errors import DataError, HeadError
+from tailcut.network.head import find_head
+
+K = 3
+INPUTS = torch.randn(5, 4, generator=seeded())
+
+
+class Tail(nn.Module):
+    """A linear layer and something behind it."""
+
+    def __init__(self, behind, width=4):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.behind = nn.Linear(width, K), behind
+
+    def forward(self, inputs):
+        return self.behind(self.fc(inputs))
+
+
+def told(model, inputs=INPUTS, error=HeadError):
+    with pytest.raises(error) as caught:
+        find_head(model.eval(), inputs)
+    return str(caught.value)
+
+
+def test_no_linear_layer():
+    assert told(nn.Sequential(nn.Flatten(), nn.ReLU())) == (
+        "no linear layer runs in Sequential; wanted a network whose logits come from a Linear "
+        "(or a 1x1 convolution). Pass the classifier itself rather than its backbone."
+    )
+
+
+def test_no_linear_layer_with_as_many_outputs_as_logits():
+    assert told(nn.Sequential(nn.Linear(4, 6), nn.GLU())) == (
+        "no linear layer of Sequential has 3 outputs, the number of its logits; wanted a network "
+        "whose logits come from a Linear (or a 1x1 convolution). Pass a classifier whose last "
+        "step is linear."
+    )
+
+
+@pytest.mark.parametrize(
+    ("behind", "cause"),
+    [
+        (
+            nn.Softmax(1),
+            "its outputs sum to 1, so it ends in a softmax: return the logits before it",
+        ),
+        (
+            nn.LogSoftmax(1),
+            "its outputs are log-probabilities: return the logits before the log-softmax",
+        ),
+        (
+            nn.ReLU(),
+            "no output is negative, as after a ReLU or a sigmoid: return what comes before it",
+        ),
+        (nn.Tanh(), "the last step must be linear"),
+    ],
+)
+def test_something_behind_the_linear_layer(behind, cause):
+    model = Tail(behind)
+    difference = (model(INPUTS) - model.fc(INPUTS)).abs().max().item()
+    assert told(model) == (
+        "the logits of Tail do not come from its linear layers: those recomputed from the "
+        f"closest, 'fc', differ by up to {difference:.3g}; wanted logits = W h + b, with h what "
+        "that layer receives. Wrap the model so that it returns the output of that layer; "
+        f"{cause}."
+    )
+
+
+def test_squeezenet_whose_relu_stands_between_head_and_pooling():
+    squeezenet = pytest.importorskip("torchvision.models").squeezenet1_1
+    torch.manual_seed(0)
+    message = told(squeezenet(num_classes=K), images(side=64))
+    assert message.startswith("the logits of SqueezeNet do not come from its linear layers: ")
+    assert "the closest, 'classifier.1', differ" in message
+
+
+def test_two_averaged_heads_of_a_distilled_transformer():
+    timm = pytest.importorskip("timm")
+    options = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 2, "num_classes": K}
+    model = timm.create_model("deit_tiny_distilled_patch16_224", **options)
+    nn.init.normal_(model.head.weight)
+    assert told(model, images()) == (
+        "VisionTransformerDistilled has two heads, 'head' and 'head_dist', and averages them; "
+        "wanted one linear head. Wrap the model so that it returns the logits of one of them."
+    )
+
+
+def test_a_tied_weight():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[0].weight = model[1].weight
+    assert told(model) == (
+        "the weight of the head '1' is shared with 0.weight; wanted a head with a weight of its "
+        "own, because the cut rewrites it. Untie the weights (clone the head's) before the repair."
+    )
+
+
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm"])
+def test_a_parametrized_weight(name):
+    model = nn.Sequential(nn.Linear(4, K))
+    getattr(nn.utils.parametrizations, name)(model[0])
+    assert told(model) == (
+        "the weight of the head '0' is computed by a parametrization; wanted a head whose weight "
+        "is a plain parameter. Call torch.nn.utils.parametrize.remove_parametrizations on it "
+        "first."
+    )
+
+
+def test_a_head_that_runs_twice():
+    class TwoCrops(Tail):
+        def forward(self, inputs):
+            return (self.fc(inputs) + self.fc(inputs.flip(1))) / 2
+
+    assert told(TwoCrops(None)) == (
+        "the head 'fc' ran 2 times in one forward pass; wanted a head that runs once. Fold "
+        "several crops or views of a sample into the batch instead."
+    )
+
+
+def test_a_head_that_sees_other_rows_than_samples():
+    class Pairs(Tail):
+        def forward(self, inputs):
+            return self.fc(torch.cat([inputs, inputs[:2]]))[: len(inputs)]
+
+    assert told(Pairs(None)) == (
+        "the head 'fc' received inputs of shape (7, 4) for 5 samples; wanted as many positions "
+        "for each sample. Wrap the model so that its last step is a linear layer on each sample."
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_nonlinear_network_is_refused_in_half_precision_too(dtype):
+    message = told(Tail(nn.Tanh()).to(dtype), INPUTS.to(dtype))
+    assert message.startswith("the logits of Tail do not come from its linear layers: ")
+
+
+def test_logits_that_are_not_finite():
+    inputs = INPUTS.clone()
+    inputs[1, 0] = torch.nan
+    assert told(Tail(nn.Identity()), inputs, DataError) == (
+        "Tail gives NaN or infinite logits for 1 of the first 5 samples; wanted finite logits. "
+        "Look for broken inputs or weights, or for an overflow in half precision."
+    )
