@@ -1,0 +1,1 @@
+"""The three verbs: repair, diagnose, audit. Each reads like its description."""

@@ -1,0 +1,278 @@
+"""diagnose: what is in this network, and would a cut help? Nothing is changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from tailcut._typing import Batches
+from tailcut.errors import DataError
+from tailcut.network.head import Head
+from tailcut.network.stream import Batch, logits_of, read
+from tailcut.network.views import Views
+from tailcut.numerics.checks import checked_labels
+from tailcut.numerics.choice import Gain, Verdict
+from tailcut.numerics.curve import RankCurve, geometric_ranks, rank_curve
+from tailcut.numerics.moments import Moments
+from tailcut.numerics.references import (
+    gavish_donoho_rank,
+    marchenko_pastur_rank,
+    parallel_analysis_rank,
+)
+from tailcut.numerics.segregation import Segregation
+from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.transition import Noise
+from tailcut.verbs.audit import noise_among
+from tailcut.verbs.candidates import Candidate, features_of, weigh
+from tailcut.verbs.cutting import Cut, cut
+from tailcut.verbs.decision import decide
+from tailcut.verbs.groundwork import Jury, lay
+from tailcut.verbs.options import check_options
+from tailcut.verbs.progress import Steps, steps
+from tailcut.verbs.screening import Screened
+from tailcut.verbs.survey import PERMUTED, Survey, survey, with_clean
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Accuracy before and after the cut on n samples, 0..1."""
+
+    n: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What the training data, the held-out labels and the spectrum say of a network.
+
+    Attributes:
+        verdict: "cut" (a cut gains), "leave" (none does) or "unknown" (nobody can tell).
+        reason: Why, in one sentence.
+        chosen: The candidate that the verdict speaks of; the untouched network if not "cut".
+        gain: On samples that judged and did not choose; None without judges.
+        judges: How many labels of which samples judged; None if nobody could.
+        candidates: All of them, with accuracy and log loss on the judges' given labels.
+        curve: Accuracy of the chosen readout at every rank ("given": judges' labels; "clean":
+            true ones, if passed); of the network's own head where nothing is cut.
+        spectrum: Of the penultimate features of the untouched network.
+        moments: Of the same features.
+        memorisation: m on the training samples as they are; None without held-out labels.
+        views: What each view keeps and what it forgets.
+        noise: Estimated label noise; None where some class has hardly a sample.
+        segregation: Where signal and noise sit; None without true training labels.
+        holdout: On the held-out given labels; the gain after the cut is cross-fitted.
+        clean: On true labels, if passed.
+        seconds: Of each step.
+    """
+
+    verdict: Verdict
+    reason: str
+    chosen: Candidate
+    gain: Gain | None
+    judges: str | None
+    candidates: pd.DataFrame
+    curve: RankCurve | None
+    spectrum: Spectrum
+    moments: Moments
+    memorisation: float | None
+    views: list[Screened]
+    noise: Noise | None
+    segregation: Segregation | None
+    holdout: Judged | None
+    clean: Judged | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def references(self) -> dict[str, int]:
+        """Label-free reference ranks: for comparison, never used to choose."""
+        return {
+            "Marchenko-Pastur": marchenko_pastur_rank(self.spectrum),
+            "Gavish-Donoho": gavish_donoho_rank(self.spectrum),
+            "parallel analysis": parallel_analysis_rank(self.moments),
+        }
+
+    def __repr__(self) -> str:
+        noise = "" if self.noise is None else f"; label noise about {100 * self.noise.rate:.0f} %"
+        memory = "" if self.memorisation is None else f", memorisation {self.memorisation:.2f}"
+        return (
+            f"Diagnosis({self.verdict}: {self.reason}{noise}{memory}, effective rank "
+            f"{self.spectrum.effective_rank:.1f} of {self.spectrum.width})"
+        )
+
+
+def diagnose(
+    model: nn.Module,
+    train: Batches,
+    holdout: Batches | None = None,
+    *,
+    clean: Any = None,
+    views: Views = "auto",
+    depth: str = "auto",
+    readout: str = "auto",
+    rank: int | str = "auto",
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Diagnosis:
+    """Look at the spectrum, measure the memory and the noise, and judge every cut.
+
+    Args:
+        model: A trained classifier; it is never changed.
+        train: The batches it was trained on, with the labels it was trained on.
+        holdout: Batches it was not trained on; noisy labels will do, 500 samples are enough.
+        clean: True labels where they are known, used to report and never to choose: a vector
+            of one for each training sample, or batches of other samples with true labels.
+        views: "auto", or names or callables: perturbations that keep the label.
+        depth: "head" (cut the penultimate features only), "all" (every layer) or "auto".
+        readout: "project", "ridge", "centroid", "lda" or "auto".
+        rank: Directions to keep, or "auto".
+        seed: Of samples, views and halves; one seed gives one result.
+        device: To work on; the model's own if not given.
+        progress: Show the running step on a terminal.
+
+    Raises:
+        HeadError: No linear head that gives the network's logits.
+        DataError: Data that cannot be used.
+    """
+    with steps(shown=progress) as step:
+        return examine(
+            model,
+            train,
+            holdout,
+            clean=clean,
+            views=views,
+            depth=depth,
+            readout=readout,
+            rank=rank,
+            seed=seed,
+            device=device,
+            step=step,
+        )[0]
+
+
+def examine(
+    model: nn.Module,
+    train: Batches,
+    holdout: Batches | None,
+    *,
+    clean: Any,
+    views: Views,
+    depth: str,
+    readout: str,
+    rank: int | str,
+    seed: int,
+    device: torch.device | str | None,
+    step: Steps,
+) -> tuple[Diagnosis, Cut, Head]:
+    """The work behind `diagnose` and `repair`: the findings, the cut network and its head."""
+    check_options(depth, readout, rank)
+    clean_N, clean_batches = _told_apart(clean)
+    found = survey(model, train, holdout, clean_N=clean_N, device=device, seed=seed, step=step)
+    if readout != "project":
+        found.moments.require_classes()
+    ground = lay(found, views, depth, seed=seed, step=step)
+    weighed = weigh(ground, train, depth=depth, readout=readout, rank=rank, seed=seed, step=step)
+    decision = decide(weighed, asked="auto" not in (readout, rank))
+    step("folding and curves")
+    made = cut(weighed, decision.index)
+    diagnosis = Diagnosis(
+        verdict=decision.verdict,
+        reason=decision.reason,
+        chosen=weighed.candidates[decision.index],
+        gain=decision.gain,
+        judges=None if ground.jury is None else ground.jury.described,
+        candidates=weighed.table(decision.index),
+        curve=_curve(made, found.head, ground.jury, clean_batches),
+        spectrum=found.spectrum,
+        moments=found.moments,
+        memorisation=found.memorisation,
+        views=ground.screened,
+        noise=noise_among(ground, made.before, seed=seed),
+        segregation=_segregation(found.moments, found.spectrum),
+        holdout=_held_out(ground.jury, weighed.accuracy_of(0), decision.gain, decision.index),
+        clean=_on_true_labels(found, made, train, clean_N, clean_batches),
+        seconds=step.seconds,
+    )
+    return diagnosis, made, found.head
+
+
+def _told_apart(clean: Any) -> tuple[Tensor | None, Batches | None]:
+    """True training labels (a vector of numbers), or batches of other samples."""
+    if clean is None:
+        return None, None
+    if isinstance(clean, Tensor) or getattr(clean, "ndim", 0) == 1:
+        return checked_labels(clean, None, "clean"), None
+    if isinstance(next(iter(clean), None), int):
+        return checked_labels(clean, None, "clean"), None
+    return None, clean
+
+
+def _held_out(
+    jury: Jury | None, before: float | None, gain: Gain | None, index: int
+) -> Judged | None:
+    if jury is None or jury.view is not None or before is None or gain is None:
+        return None
+    return Judged(len(jury.labels_N), before, before + (gain.mean if index else 0))
+
+
+def _on_true_labels(
+    found: Survey,
+    made: Cut,
+    train: Batches,
+    clean_N: Tensor | None,
+    clean: Batches | None,
+) -> Judged | None:
+    """Untouched and cut network on the clean batches, or on the training inputs."""
+    if clean is not None:
+        known = ((batch, batch.labels) for batch in read(clean, found.head.classes))
+    elif clean_N is not None:
+        known = _with_known(train, clean_N, found.head.classes)
+    else:
+        return None
+    n, before, after = 0, 0, 0
+    for batch, true_N in known:
+        n += len(batch)
+        before += _hits(found.model, batch, true_N)
+        after += _hits(made.model, batch, true_N)
+    return Judged(n, before / n, after / n)
+
+
+def _with_known(train: Batches, clean_N: Tensor, classes: int) -> Any:
+    return ((batch, true_N) for batch, true_N in with_clean(train, clean_N, classes))
+
+
+def _hits(model: nn.Module, batch: Batch, true_N: Tensor) -> int:
+    return int((logits_of(model, batch.inputs).argmax(1).cpu() == true_N.cpu()).sum())
+
+
+def _curve(made: Cut, head: Head, jury: Jury | None, clean: Batches | None) -> RankCurve | None:
+    ranks = geometric_ranks(made.probe.max_rank, per_octave=8)
+    curves: list[RankCurve] = []
+    if jury is not None:
+        features_ND = features_of(head, made.before, jury.batches)
+        curves.append(rank_curve(made.probe, [(features_ND, {"given": jury.labels_N})], ranks))
+    if clean is not None:
+        batches = (
+            (head.features_and_logits(made.before, batch.inputs)[0], {"clean": batch.labels})
+            for batch in read(clean, head.classes)
+        )
+        curves.append(rank_curve(made.probe, batches, ranks))
+    if not curves:
+        return None
+    return curves[0] if len(curves) == 1 else curves[0].with_labels(curves[1])
+
+
+def _segregation(moments: Moments, spectrum: Spectrum) -> Segregation | None:
+    """None where the true labels are unknown, or the given ones hold no random noise."""
+    if "clean" not in moments.label_sets:
+        return None
+    try:
+        return Segregation.of(moments, spectrum, permuted=PERMUTED)
+    except DataError:
+        return None

@@ -1,0 +1,36 @@
+"""The dials of the verbs, checked before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tailcut.errors import DataError
+from tailcut.verbs.candidates import READOUTS
+
+DEPTHS = ("auto", "head", "all")
+
+
+def check_options(depth: Any = "auto", readout: Any = "auto", rank: Any = "auto") -> None:
+    """Refuse values that no dial has.
+
+    Raises:
+        DataError: An unknown depth, readout or rank.
+    """
+    _one_of("depth", depth, DEPTHS)
+    _one_of("readout", readout, ("auto", *READOUTS))
+    if rank != "auto" and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+        raise DataError(
+            f"rank={rank!r}",
+            wanted='"auto" or a whole number of at least 1',
+            advice="Correct the rank",
+        )
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise DataError(
+            f"{name}={value!r}",
+            wanted=f"one of {', '.join(allowed)}",
+            advice=f"Correct {name}",
+        )

@@ -1,0 +1,272 @@
+"""repair: choose the cut, make it, and hand back a network of the same class."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from tailcut._typing import Batches, Inputs
+from tailcut.errors import HeadError, StoreError
+from tailcut.network import store
+from tailcut.network.head import Head
+from tailcut.network.stream import logits_of, own_copy, read
+from tailcut.network.surgery import changed_tensors, folded, with_tensors
+from tailcut.network.views import Views
+from tailcut.numerics.curve import RankCurve
+from tailcut.numerics.readout import Readout
+from tailcut.numerics.spectrum import Spectrum
+from tailcut.report.page import page
+from tailcut.verbs import runs
+from tailcut.verbs.diagnose import examine
+from tailcut.verbs.progress import steps
+from tailcut.verbs.summary import summarise
+
+
+@dataclass(frozen=True, eq=False)
+class Repair:
+    """A repaired network, what was done to it, and the way back.
+
+    Attributes:
+        summary: The content of `result.json`: plain data.
+        spectrum: Of the penultimate features before the cut.
+        head: The network's head.
+        undo_tensors: The tensors that the cut has changed, as they were before.
+        network: None if loaded without it.
+    """
+
+    summary: dict[str, Any]
+    spectrum: Spectrum
+    head: Head
+    undo_tensors: dict[str, Tensor]
+    network: nn.Module | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """Same class, same state_dict keys, shapes and dtypes as the model given.
+
+        Raises:
+            StoreError: Loaded from a directory without the network to put the weights into.
+        """
+        if self.network is None:
+            raise StoreError(
+                "a repair loaded without its network",
+                wanted="the network whose weights these are",
+                advice="Pass it: tailcut.load(directory, model)",
+            )
+        return self.network
+
+    @property
+    def verdict(self) -> str:
+        """One of "cut", "leave" and "unknown"; only a "cut" has changed the model."""
+        return self.summary["verdict"]
+
+    @property
+    def reason(self) -> str:
+        """Of the verdict, in one sentence."""
+        return self.summary["reason"]
+
+    @property
+    def readout(self) -> str:
+        """Name of the readout that is now the head; "own head" if it is the network's own."""
+        return self.summary["readout"]
+
+    @property
+    def rank(self) -> int:
+        """Directions kept at the penultimate layer, 1..D; D where none was cut there."""
+        return self.summary["rank"]
+
+    @property
+    def strength(self) -> float:
+        """Of the filter on every layer: smaller cuts more, infinite leaves them as they are."""
+        return float("inf") if self.summary["strength"] is None else self.summary["strength"]
+
+    @property
+    def candidates(self) -> pd.DataFrame:
+        """Every cut that was weighed, with accuracy and log loss on the judges' given labels."""
+        return runs.candidates_table(self.summary)
+
+    @property
+    def curve(self) -> RankCurve | None:
+        """Accuracy at every rank on the "given" and, where known, "clean" labels."""
+        return runs.rank_curve_of(self.summary)
+
+    def predict_proba(self, inputs: Inputs | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Class probabilities (N x K, float32) of one batch of inputs."""
+        given = torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
+        return torch.softmax(logits_of(self.model, given).float(), 1).cpu().numpy()
+
+    def features(self, loader: Batches) -> Tensor:
+        """Penultimate features (N x D) of the repaired network, on the CPU."""
+        parts = [
+            self.head.features_and_logits(self.model, batch.inputs)[0].cpu()
+            for batch in read(loader)
+        ]
+        return torch.cat(parts)
+
+    def undo(self) -> nn.Module:
+        """A copy of the network as it was before the cut, bit for bit."""
+        return with_tensors(self.model, self.undo_tensors)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report as one self-contained HTML page."""
+        return store.write_text(path, page(self.summary))
+
+    def save(self, directory: str | Path) -> Path:
+        """Write the network and everything known about it; each file appears whole.
+
+        `repaired.safetensors` (a folder `repaired` by `save_pretrained` where the network has
+        one), `undo.safetensors`, `spectrum.safetensors`, `candidates.csv`, `curve.csv`,
+        `report.html` and, last, `result.json`.
+        """
+        directory = Path(directory)
+        network: Any = self.model
+        if hasattr(network, "save_pretrained"):
+            store.write_folder_atomically(directory / "repaired", network.save_pretrained)
+        else:
+            store.save_tensors(directory / "repaired.safetensors", network.state_dict())
+        store.save_tensors(directory / "undo.safetensors", self.undo_tensors)
+        runs.save_spectrum(directory / "spectrum.safetensors", self.spectrum, self.head)
+        runs.write(directory, self.summary)
+        return directory
+
+    def __repr__(self) -> str:
+        return f"Repair({self.verdict}: {self.reason})"
+
+
+def repair(
+    model: nn.Module,
+    train: Batches,
+    holdout: Batches | None = None,
+    *,
+    clean: Any = None,
+    views: Views = "auto",
+    depth: str = "auto",
+    readout: str = "auto",
+    rank: int | str = "auto",
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> Repair:
+    """Cut memorised label noise out of a trained network: no retraining, no clean labels.
+
+    Readouts are fitted on views of the training samples, under which the network has forgotten
+    the labels it memorised, at several strengths of truncating all layers; every rank of
+    every readout is judged on held-out given labels, and the best is folded into a copy of
+    the network. Where no cut gains for sure, nothing is changed.
+
+    Args:
+        model: A trained classifier; it is never changed.
+        train: The batches it was trained on, with the labels it was trained on.
+        holdout: Batches it was not trained on; noisy labels will do, 500 samples are enough.
+        clean: True labels where they are known, used to report and never to choose: a vector
+            of one for each training sample, or batches of other samples with true labels.
+        views: "auto", or names or callables: perturbations that keep the label.
+        depth: "head" (cut the penultimate features only), "all" (every layer) or "auto".
+        readout: "project", "ridge", "centroid", "lda" or "auto".
+        rank: Directions to keep, or "auto".
+        seed: Of samples, views and halves; one seed gives one result.
+        device: To work on; the model's own if not given.
+        progress: Show the running step on a terminal.
+
+    Raises:
+        HeadError: No linear head that gives the network's logits.
+        DataError: Data that cannot be used.
+    """
+    with steps(shown=progress) as step:
+        diagnosis, made, head = examine(
+            model,
+            train,
+            holdout,
+            clean=clean,
+            views=views,
+            depth=depth,
+            readout=readout,
+            rank=rank,
+            seed=seed,
+            device=device,
+            step=step,
+        )
+    network = _like(model, made.model.state_dict())
+    undo_tensors = changed_tensors(model, network)
+    return Repair(summarise(diagnosis), diagnosis.spectrum, head, undo_tensors, network)
+
+
+def load(directory: str | Path, model: nn.Module | None = None) -> Repair:
+    """A saved repair.
+
+    Args:
+        directory: Where `Repair.save` wrote.
+        model: Any instance of the network's class, such as the network before the repair; it
+            stays as it is. Without it, everything but the network itself is there.
+
+    Raises:
+        StoreError: Files that are missing, damaged, or do not fit the model.
+    """
+    directory = Path(directory)
+    summary = store.read_json(directory / "result.json")
+    spectrum, head = runs.load_spectrum(directory / "spectrum.safetensors")
+    undo_tensors = store.load_tensors(directory / "undo.safetensors")
+    network = None
+    if model is not None and (directory / "repaired").is_dir():
+        kind: Any = type(model)
+        network = kind.from_pretrained(directory / "repaired").eval()
+    elif model is not None:
+        network = store.load_weights(copy.deepcopy(model), directory / "repaired.safetensors")
+        network.eval()
+    return Repair(summary, spectrum, head, undo_tensors, network)
+
+
+def truncate(
+    model: nn.Module, spectrum: Spectrum, rank: int, *, head: str | None = None
+) -> nn.Module:
+    """The paper's cut alone: the head behind the leading directions, folded into a copy.
+
+    W' = W V_r V_r^T and b' = b + W (I - V_r V_r^T) mean (arXiv 2603.02293v1, later withdrawn,
+    known by its abstract).
+
+    Args:
+        model: Stays as it is.
+        spectrum: Of the features that its head receives; uncentred for a head without bias.
+        rank: Directions to keep, 1..spectrum.rank.
+        head: Name of the head; the last defined Linear of the spectrum's width if not given.
+
+    Raises:
+        HeadError: No such layer.
+        DataError: A rank that the spectrum does not have, or no bias with a centred one.
+    """
+    twin = own_copy(model)
+    found = _head_of_width(twin, spectrum.width, head)
+    readout = Readout.project(spectrum, *found.parameters(twin))
+    return _like(model, folded(twin, found, *readout.fold(rank)).state_dict())
+
+
+def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
+    linear = {
+        each: module
+        for each, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.in_features == width
+    }
+    wanted = next(reversed(linear), "") if name is None else name
+    if wanted not in linear:
+        told = "" if name is None else f" called {name!r}"
+        raise HeadError(
+            f"{type(model).__name__} has no linear layer{told} that reads {width} features",
+            wanted="the head whose input features the spectrum describes",
+            advice=f"Name it with head=...; of this width it has {', '.join(linear) or 'none'}",
+        )
+    module = linear[wanted]
+    return Head(wanted, width, module.out_features, module.bias is not None)
+
+
+def _like(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """A copy of the model with another state: its device, flags and dtypes, ready to predict."""
+    twin = copy.deepcopy(model)
+    twin.load_state_dict(state, strict=True)
+    return twin.eval()

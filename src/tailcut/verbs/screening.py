@@ -1,0 +1,99 @@
+"""Which views keep what is seen, and under which the network has forgotten its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tailcut.network.stream import Batch, logits_of
+from tailcut.network.views import View
+from tailcut.verbs.survey import Survey, memorisation
+from tailcut.verbs.viewing import viewed
+
+_CONTENT_FLOOR = 0.6
+_MEMORY_CEILING = 0.5
+_MOST_VIEWS = 4
+_SCREENED_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A view and what it does to the network.
+
+    Attributes:
+        view: The perturbation.
+        content: Share of predictions that survive it in a truncated network, which has little
+            memory to lose: low means that the view changes what is seen.
+        memorisation: m of the untouched network under the view.
+        kept: Whether readouts are fitted on it.
+    """
+
+    view: View
+    content: float
+    memorisation: float
+    kept: bool
+
+
+def screen(
+    survey: Survey, reference: nn.Module, views: Sequence[View], *, seed: int, choose: bool
+) -> list[Screened]:
+    """Measure every view on a part of the sample; nothing is assumed of it.
+
+    m compares agreement with the given labels under the view on training samples and on
+    unseen ones *under the same view*. Without held-out samples the reference stands in for
+    the unseen: a truncated network has forgotten most labels, so where the untouched one
+    agrees with them more often, it remembers.
+
+    Args:
+        survey: Of the untouched network.
+        reference: A strongly truncated copy of it.
+        views: To measure.
+        seed: Of the perturbations.
+        choose: Keep the best four that pass; else all of them, as the caller asked for them.
+    """
+    sample = survey.sample[:_SCREENED_BATCHES]
+    labels_N, held_N = labels_of(sample), labels_of(survey.holdout)
+    plain_N = predicted(reference, sample)
+    measured = []
+    for view in views:
+        perturbed = viewed(sample, view, seed)
+        forgetful_N = predicted(reference, perturbed)
+        if survey.holdout:
+            unseen = _share(predicted(survey.model, viewed(survey.holdout, view, seed)), held_N)
+        else:
+            unseen = _share(forgetful_N, labels_N)
+        agreement = _share(predicted(survey.model, perturbed), labels_N)
+        measured.append((view, _share(forgetful_N, plain_N), memorisation(agreement, unseen)))
+    kept = _kept([(content, m) for _, content, m in measured]) if choose else range(len(measured))
+    return [
+        Screened(view, content, m, place in kept)
+        for place, (view, content, m) in enumerate(measured)
+    ]
+
+
+def _kept(measured: list[tuple[float, float]]) -> list[int]:
+    """Places of the views that keep the content, least memory first; one at least."""
+    floor = _CONTENT_FLOOR * max((content for content, _ in measured), default=0)
+    keeping = [place for place, (content, _) in enumerate(measured) if content >= floor]
+    keeping.sort(key=lambda place: measured[place][1])
+    free = [place for place in keeping if measured[place][1] <= _MEMORY_CEILING]
+    return (free or keeping[:1])[:_MOST_VIEWS]
+
+
+def predicted(model: nn.Module, batches: Sequence[Batch]) -> Tensor:
+    """Predicted classes (N,), on the CPU."""
+    return torch.cat([logits_of(model, batch.inputs).argmax(1).cpu() for batch in batches])
+
+
+def labels_of(batches: Sequence[Batch]) -> Tensor:
+    """Given labels (N,), on the CPU."""
+    return (
+        torch.cat([batch.labels.cpu() for batch in batches]) if batches else torch.empty(0).long()
+    )
+
+
+def _share(a_N: Tensor, b_N: Tensor) -> float:
+    return float((a_N == b_N).double().mean())

@@ -1,0 +1,182 @@
+"""What one pass with the untouched network tells, before anything is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tailcut._typing import Batches
+from tailcut.errors import DataError
+from tailcut.network.head import Head, find_head
+from tailcut.network.sample import RandomSample, fingerprints
+from tailcut.network.stream import Batch, logits_of, own_copy, read, require_order
+from tailcut.numerics.moments import Moments
+from tailcut.numerics.segregation import permuted_within
+from tailcut.numerics.spectrum import Spectrum
+
+SAMPLE = 4096
+"""Training samples that layers, views and held-out choices are measured on, at most."""
+
+PERMUTED = tuple(f"permuted {number}" for number in range(19))
+"""Label sets for the null of the segregation index: its p-value goes down to 1/20."""
+
+_OVERLAP = 0.01
+"""Share of held-out samples that may be exact copies of training samples: data sets have some."""
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """One pass over the training data, and the held-out data beside it.
+
+    Attributes:
+        model: Our own copy of the network, untouched, in evaluation mode.
+        head: Its proven head.
+        moments: Of the penultimate features of all training samples, with the label set
+            "given"; where true labels are known with "clean" first, and permutations.
+        spectrum: Of those features.
+        agreement: Share of training samples whose prediction is their given label.
+        sample: Up to 4 096 random training samples, as batches.
+        holdout: As many held-out samples, as batches; empty without a holdout.
+        unseen: Accuracy of the untouched network on the held-out given labels; None without.
+    """
+
+    model: nn.Module
+    head: Head
+    moments: Moments
+    spectrum: Spectrum
+    agreement: float
+    sample: list[Batch]
+    holdout: list[Batch]
+    unseen: float | None
+
+    @property
+    def memorisation(self) -> float | None:
+        """m on the training samples as they are; None without unseen labels to compare with."""
+        return None if self.unseen is None else memorisation(self.agreement, self.unseen)
+
+
+def memorisation(agreement: float, unseen: float) -> float:
+    """m = (agreement - unseen) / (1 - unseen): 1 repeats every label it saw, 0 no more than any."""
+    return (agreement - unseen) / max(1 - unseen, 1e-9)
+
+
+def survey(
+    model: nn.Module,
+    train: Batches,
+    holdout: Batches | None,
+    *,
+    clean_N: Tensor | None = None,
+    device: torch.device | str | None,
+    seed: int,
+    step: Callable[[str], None],
+) -> Survey:
+    """Find the head, take the moments and draw the sample.
+
+    Args:
+        model: Stays as it is.
+        train: What it was trained on.
+        holdout: What it was not.
+        clean_N: True labels of the training samples in their order, if known.
+        device: To work on; the model's own if not given.
+        seed: Of the samples drawn.
+        step: Told of every batch.
+
+    Raises:
+        HeadError: No head that gives the logits.
+        DataError: Data that cannot be used, or a holdout that overlaps the training data.
+    """
+    twin = own_copy(model, device)
+    head = find_head(twin, next(read(train)).inputs)
+    known = ("clean", "given", *PERMUTED) if clean_N is not None else ("given",)
+    moments = Moments(head.width, head.classes, known)
+    sample, seen, hits = RandomSample(SAMPLE, seed), set[int](), 0
+    generator = torch.Generator().manual_seed(seed)
+    for batch, true_N in with_clean(train, clean_N, head.classes):
+        step("survey")
+        features_ND, logits_NK = head.features_and_logits(twin, batch.inputs)
+        moments.update(features_ND, **_label_sets(batch.labels, true_N, generator))
+        hits += int((logits_NK.argmax(1).cpu() == batch.labels.cpu()).sum())
+        sample.update(batch)
+        if holdout is not None:
+            seen.update(fingerprints(batch.inputs))
+    _require_two_classes(moments)
+    held, unseen = _held_out(twin, holdout, head.classes, seen, seed)
+    spectrum, agreement = Spectrum.of(moments), hits / moments.n
+    return Survey(twin, head, moments, spectrum, agreement, sample.batches(), held, unseen)
+
+
+def with_clean(
+    train: Batches, clean_N: Tensor | None, classes: int
+) -> Iterator[tuple[Batch, Tensor | None]]:
+    """Batches with their true labels, found by index, else by position.
+
+    Raises:
+        DataError: A loader that shuffles without telling the index, or another number of
+            samples than of true labels.
+    """
+    if clean_N is not None:
+        require_order(train)
+    position = 0
+    for batch in read(train, classes):
+        index_N = torch.arange(position, position + len(batch))
+        position += len(batch)
+        if clean_N is None:
+            yield batch, None
+            continue
+        index_N = index_N if batch.index is None else batch.index.cpu()
+        if int(index_N.max()) >= len(clean_N):
+            raise _other_samples(clean_N)
+        yield batch, clean_N[index_N]
+    if clean_N is not None and position != len(clean_N):
+        raise _other_samples(clean_N)
+
+
+def _other_samples(clean_N: Tensor) -> DataError:
+    return DataError(
+        f"{len(clean_N)} true labels for another number of training samples",
+        wanted="one true label for each training sample, in their order",
+        advice="Check that both come from the same data set",
+    )
+
+
+def _label_sets(
+    given_N: Tensor, true_N: Tensor | None, generator: torch.Generator
+) -> dict[str, Tensor]:
+    if true_N is None:
+        return {"given": given_N}
+    given_N = given_N.cpu()
+    permuted = {name: permuted_within(given_N, true_N, generator) for name in PERMUTED}
+    return {"clean": true_N, "given": given_N, **permuted}
+
+
+def _held_out(
+    twin: nn.Module, holdout: Batches | None, classes: int, seen: set[int], seed: int
+) -> tuple[list[Batch], float | None]:
+    if holdout is None:
+        return [], None
+    sample, hits, copies = RandomSample(SAMPLE, seed), 0, 0
+    for batch in read(holdout, classes):
+        hits += int((logits_of(twin, batch.inputs).argmax(1).cpu() == batch.labels.cpu()).sum())
+        copies += sum(mark in seen for mark in fingerprints(batch.inputs))
+        sample.update(batch)
+    if copies > _OVERLAP * sample.seen:
+        raise DataError(
+            f"{copies} of {sample.seen} held-out samples are also training samples",
+            wanted="a holdout that the network never trained on",
+            advice="Hold out other samples, or leave the holdout out",
+        )
+    return sample.batches(), hits / sample.seen
+
+
+def _require_two_classes(moments: Moments) -> None:
+    counts_K = moments.counts["given"]
+    if moments.n >= moments.classes and (counts_K > 0).sum() == 1:
+        raise DataError(
+            f"one class only: all {moments.n} training samples have the label "
+            f"{int(counts_K.argmax())}",
+            wanted=f"samples of all {moments.classes} classes of the network",
+            advice="Check the labels; from a sorted data set take rows all over it",
+        )

@@ -1,0 +1,67 @@
+"""find_label_issues on digits with known wrong labels."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+import tailcut
+
+
+@pytest.fixture(scope="module")
+def issues(memoriser):
+    return tailcut.find_label_issues(
+        memoriser.network,
+        memoriser.problem.train.loader(),
+        memoriser.problem.holdout.loader(),
+        progress=False,
+    )
+
+
+def test_wrong_labels_score_low(issues, memoriser):
+    train = memoriser.problem.train
+    wrong = (train.given != train.clean).numpy()
+    assert roc_auc_score(wrong, -issues["label_score"]) >= 0.95
+    assert wrong[issues["is_label_issue"]].mean() >= 0.9
+
+
+def test_columns_are_those_of_cleanlab(issues, memoriser):
+    assert list(issues) == ["is_label_issue", "label_score", "given_label", "predicted_label"]
+    assert issues["is_label_issue"].dtype == bool
+    assert issues["label_score"].between(0, 1).all()
+    np.testing.assert_array_equal(issues["given_label"], memoriser.problem.train.given)
+
+
+def test_as_many_are_flagged_as_the_noise_estimate_says(issues):
+    assert 0.25 < issues["is_label_issue"].mean() < 0.45
+    contradicted = issues["given_label"] != issues["predicted_label"]
+    assert contradicted[issues["is_label_issue"]].all()
+
+
+def test_an_index_of_the_loader_becomes_the_index_of_the_table(issues, memoriser):
+    train = memoriser.problem.train
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1))
+    shuffled = [(train[rows][0], train.given[rows], rows) for rows in order.split(256)]
+    found = tailcut.find_label_issues(
+        memoriser.network, shuffled, memoriser.problem.holdout.loader(), progress=False
+    )
+    assert found.index.tolist() == order.tolist()
+    agreement = (found.sort_index()["is_label_issue"] == issues["is_label_issue"]).mean()
+    assert agreement > 0.95
+
+
+def test_clean_labels_are_hardly_ever_flagged(clean_network):
+    p = clean_network.problem
+    found = tailcut.find_label_issues(
+        clean_network.network, p.train.loader(), p.holdout.loader(), progress=False
+    )
+    assert found["is_label_issue"].mean() < 0.05
+
+
+def test_a_class_in_one_half_only_is_refused(clean_network):
+    model = clean_network.network
+    labels = torch.zeros(20, dtype=torch.long)
+    labels[:10] = torch.arange(10)
+    few = [(clean_network.problem.train.inputs[:20], labels)]
+    with pytest.raises(tailcut.DataError, match="has no sample of class"):
+        tailcut.find_label_issues(model, few, progress=False)

@@ -1,0 +1,168 @@
+"""Input that cannot be used: the whole message, and nothing half done."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import tailcut
+
+INPUTS = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(60) % 3
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def refused(model, train, holdout=None, **dials):
+    with pytest.raises(tailcut.TailcutError) as error:
+        tailcut.repair(model, train, holdout, progress=False, **dials)
+    return str(error.value)
+
+
+def test_one_class_only(model):
+    assert refused(model, [(INPUTS, torch.full((60,), 2))]) == (
+        "one class only: all 60 training samples have the label 2; wanted samples of all 3 "
+        "classes of the network. Check the labels; from a sorted data set take rows all over it."
+    )
+
+
+def test_a_missing_class(model):
+    assert refused(model, [(INPUTS, torch.arange(60) % 2)]) == (
+        "label set 'given' has no sample of class 2 among 60 samples; wanted at least one sample "
+        "of each of the 3 classes. Bring the missing classes, or use "
+        'readout="project", which needs no labels.'
+    )
+
+
+def test_a_missing_class_is_no_hindrance_for_the_own_head(model):
+    fix = tailcut.repair(
+        model, [(INPUTS, torch.arange(60) % 2)], readout="project", rank=2, progress=False
+    )
+    assert fix.verdict == "cut"
+
+
+def test_fewer_samples_than_classes(model):
+    assert refused(model, [(INPUTS[:2], LABELS[:2])]) == (
+        "2 samples for 3 classes; wanted at least one sample of each class. Bring more samples."
+    )
+
+
+def test_labels_outside_the_classes(model):
+    assert refused(model, [(INPUTS, LABELS + 1)]) == (
+        "batch 0 has the label 3; wanted integers 0..2. Use the class indices that the network "
+        "was trained on; drop unlabelled samples."
+    )
+
+
+def test_float_labels(model):
+    assert refused(model, [(INPUTS, LABELS.float())]) == (
+        "batch 0 has labels of type torch.float32; wanted integer labels 0..K-1. Convert class "
+        "indices with .long(); take the argmax of one-hot or soft labels."
+    )
+
+
+def test_string_labels(model):
+    assert refused(model, [(INPUTS, ["cat"] * 60)]) == (
+        "batch 0 has labels that are not numbers, such as 'cat'; wanted integer labels 0..K-1. "
+        "Map the class names to the integers that the network was trained on."
+    )
+
+
+def test_features_that_are_not_finite(model):
+    broken = INPUTS.clone()
+    broken[31, 2] = float("nan")
+    batches = [(INPUTS[:30], LABELS[:30]), (broken[30:], LABELS[30:])]
+    assert refused(model, batches) == (
+        "batch 1 has NaN or infinite features in 1 of 30 samples; wanted finite features. Look "
+        "for broken inputs in that batch, or for an overflow in half precision."
+    )
+
+
+def test_an_empty_loader(model):
+    assert refused(model, []) == (
+        "a loader without a single batch; wanted at least one batch (inputs, labels). Check the "
+        "data set, and drop_last with fewer samples than a batch."
+    )
+
+
+def test_a_generator_that_can_be_read_only_once(model):
+    assert refused(model, ((INPUTS, LABELS) for _ in range(1))) == (
+        "an iterator (generator) that can be read only once; wanted an iterable of batches that "
+        "can be read several times. Pass a DataLoader, or list(batches)."
+    )
+
+
+def test_a_holdout_that_overlaps_the_training_set(model):
+    assert refused(model, [(INPUTS, LABELS)], [(INPUTS[:20], LABELS[:20])]) == (
+        "20 of 20 held-out samples are also training samples; wanted a holdout that the network "
+        "never trained on. Hold out other samples, or leave the holdout out."
+    )
+
+
+def test_true_labels_of_other_samples(model):
+    train = [(INPUTS, LABELS)]
+    assert refused(model, train, clean=torch.zeros(59, dtype=torch.long)) == (
+        "59 true labels for another number of training samples; wanted one true label for each "
+        "training sample, in their order. Check that both come from the same data set."
+    )
+
+
+def test_a_shuffling_loader_without_an_index_cannot_be_audited(model):
+    loader = DataLoader(TensorDataset(INPUTS, LABELS), batch_size=20, shuffle=True)
+    with pytest.raises(tailcut.DataError) as error:
+        tailcut.find_label_issues(model, loader, progress=False)
+    assert str(error.value) == (
+        "a loader that shuffles without telling which sample is which; wanted batches in a fixed "
+        "order, or (inputs, labels, index). Set shuffle=False, or yield each sample's position "
+        "as a third item."
+    )
+
+
+@pytest.mark.parametrize(
+    ("dial", "message"),
+    [
+        (
+            {"depth": "deep"},
+            "depth='deep'; wanted one of auto, head, all. Correct depth.",
+        ),
+        (
+            {"readout": "svm"},
+            "readout='svm'; wanted one of auto, project, centroid, ridge, lda. Correct readout.",
+        ),
+        (
+            {"rank": 0},
+            'rank=0; wanted "auto" or a whole number of at least 1. Correct the rank.',
+        ),
+        (
+            {"views": ["mirror"]},
+            "no view is called 'mirror'; wanted 'auto' or some of flip, shift, flip+shift, rotate, "
+            "noise/4, noise/2, noise*3/4. Correct the name, or pass a callable of (inputs, "
+            "generator).",
+        ),
+    ],
+)
+def test_dials_that_do_not_exist(model, dial, message):
+    assert refused(model, [(INPUTS, LABELS)], **dial) == message
+
+
+def test_a_head_without_bias_is_cut_without_one():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3, bias=False))
+    fix = tailcut.repair(
+        model, [(INPUTS, LABELS)], readout="project", rank=2, depth="head", progress=False
+    )
+    assert torch.linalg.matrix_rank(fix.model[2].weight.detach()) == 2
+    assert "2.bias" not in fix.model.state_dict()
+
+
+def test_a_readout_with_a_bias_does_not_fit_a_head_without_one():
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3, bias=False))
+    train = [(INPUTS, LABELS)]
+    assert refused(model, train, readout="lda", rank=2) == (
+        "a bias to fold into the head '2', which has none; wanted a cut without a bias. Use "
+        'readout="project", which has an uncentred form for such heads.'
+    )
