@@ -1,0 +1,1 @@
+"""Experiments under controlled label noise: the only room that trains."""

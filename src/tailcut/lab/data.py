@@ -1,0 +1,219 @@
+"""Data held in memory: embedded digits, CIFAR-10 parquet files, and their noisy splits."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+
+from tailcut.errors import DataError
+from tailcut.lab import noise
+
+
+@dataclass(frozen=True, eq=False)
+class Samples(Dataset[Any]):
+    """Inputs with their given labels and, where known, their true ones.
+
+    Attributes:
+        inputs: N x ...; uint8 pixels (0..255) or floats, which are passed on as they are.
+        given: Labels (N,) as a network sees them.
+        clean: True labels (N,), or None.
+    """
+
+    inputs: Tensor
+    given: Tensor
+    clean: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, rows: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch (inputs as float32, pixels scaled to 0..1; given labels; row numbers)."""
+        rows = torch.as_tensor(rows)
+        inputs = self.inputs[rows]
+        if inputs.dtype == torch.uint8:
+            inputs = inputs.float() / 255
+        return inputs, self.given[rows], rows
+
+    def __or__(self, other: Samples) -> Samples:
+        """These samples followed by others."""
+        clean = None
+        if self.clean is not None and other.clean is not None:
+            clean = torch.cat([self.clean, other.clean])
+        return Samples(
+            torch.cat([self.inputs, other.inputs]), torch.cat([self.given, other.given]), clean
+        )
+
+    @property
+    def classes(self) -> int:
+        """K: one more than the largest label."""
+        known = self.given if self.clean is None else torch.cat([self.given, self.clean])
+        return int(known.max()) + 1
+
+    def rows(self, rows: slice | Tensor) -> Samples:
+        """Some of the samples."""
+        clean = None if self.clean is None else self.clean[rows]
+        return Samples(self.inputs[rows], self.given[rows], clean)
+
+    def corrupted(self, rate: float, seed: int) -> Samples:
+        """The same samples, their true labels replaced by noisy ones (exclusive symmetric)."""
+        clean = self.given if self.clean is None else self.clean
+        transition_KK = noise.symmetric(self.classes, rate)
+        return replace(self, given=noise.corrupt(clean, transition_KK, seed), clean=clean)
+
+    def true(self) -> Samples:
+        """The same samples with their true labels as the given ones."""
+        return self if self.clean is None else replace(self, given=self.clean)
+
+    def loader(
+        self, batch_size: int = 256, *, shuffle: bool = False, seed: int = 0
+    ) -> DataLoader[Any]:
+        """Batches (inputs, given, row numbers); a shuffle is another one in every pass."""
+        generator = torch.Generator().manual_seed(seed)
+        order = RandomSampler(self, generator=generator) if shuffle else SequentialSampler(self)
+        batches = BatchSampler(order, batch_size, drop_last=False)
+        return DataLoader(self, sampler=batches, batch_size=None, generator=generator)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What an experiment trains on, may look at, and is judged by.
+
+    Attributes:
+        train: Noisy.
+        holdout: As noisy as train, never trained on.
+        test: True labels.
+    """
+
+    train: Samples
+    holdout: Samples
+    test: Samples
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self.test.classes
+
+    @classmethod
+    def of(
+        cls, pool: Samples, test: Samples, *, train: int, holdout: int, rate: float, seed: int
+    ) -> Problem:
+        """Shuffle a clean pool, corrupt it and cut it into train and holdout.
+
+        Raises:
+            DataError: A pool smaller than train + holdout.
+        """
+        if train + holdout > len(pool):
+            raise DataError(
+                f"{train} training and {holdout} held-out samples from a pool of {len(pool)}",
+                wanted=f"at most {len(pool)} together",
+                advice="Lower one of them",
+            )
+        order = torch.from_numpy(np.random.default_rng(seed).permutation(len(pool)))
+        noisy = pool.rows(order[: train + holdout]).corrupted(rate, seed)
+        return cls(noisy.rows(slice(train)), noisy.rows(slice(train, None)), test.true())
+
+
+def digits() -> Samples:
+    """scikit-learn's 1 797 handwritten digits: 1 x 8 x 8 floats in 0..1, ten classes."""
+    from sklearn.datasets import load_digits
+
+    bunch: Any = load_digits()
+    images = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1)
+    return Samples(images, torch.from_numpy(bunch.target).long())
+
+
+def parquet(path: str | Path) -> Samples:
+    """Images of one size from a parquet file, as uint8 (N x channels x height x width).
+
+    Raises:
+        DataError: No such file, columns that are not there, or images of several sizes.
+    """
+    images, labels_N = images_and_labels(Path(path))
+    pixels = [np.asarray(image()) for image in images]
+    sizes = {each.shape for each in pixels}
+    if len(sizes) > 1:
+        raise DataError(
+            f"{Path(path).name} has images of {len(sizes)} sizes",
+            wanted="images of one size",
+            advice="Resize them first",
+        )
+    inputs = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
+    return Samples(inputs, labels_N)
+
+
+def images_and_labels(path: Path) -> tuple[list[Callable[[], Any]], Tensor]:
+    """Images (each opened as a PIL image when called) and labels of a parquet file.
+
+    As the Hugging Face hub lays it out: one column (img or image) holds {"bytes": an encoded
+    image, "path": ...}, another (label, labels or fine_label) integers.
+
+    Raises:
+        DataError: No such file, or columns that are not there.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"no file at {path}",
+            wanted="a parquet file of images and labels",
+            advice="Check the path; for CIFAR-10 set TAILCUT_DATA to the folder of cifar10/",
+        )
+    table = pd.read_parquet(path)
+    label = next((name for name in ("label", "labels", "fine_label") if name in table), None)
+    image = next((name for name in ("img", "image") if name in table), None)
+    if label is None or image is None:
+        raise DataError(
+            f"{path.name} has the columns {list(table.columns)}",
+            wanted="an image column (img or image) and a label column (label or labels)",
+            advice="Rename the columns",
+        )
+    images = [_opener(cell["bytes"]) for cell in table[image]]
+    return images, torch.from_numpy(table[label].to_numpy().astype(np.int64))
+
+
+def _opener(encoded: bytes) -> Callable[[], Any]:
+    def opened() -> Any:
+        from PIL import Image
+
+        return Image.open(io.BytesIO(encoded)).convert("RGB")
+
+    return opened
+
+
+def digits_problem(*, rate: float, seed: int, train: int = 1100, holdout: int = 200) -> Problem:
+    """Digits: by default 1 100 to train on, 200 held out with noisy labels, 497 to test on."""
+    whole = digits()
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(whole)))
+    pool, test = whole.rows(order[: train + holdout]), whole.rows(order[train + holdout :])
+    return Problem.of(pool, test, train=train, holdout=holdout, rate=rate, seed=seed)
+
+
+def cifar10_problem(
+    *, rate: float, seed: int, train: int = 10_000, holdout: int = 1_000, folder: str | None = None
+) -> Problem:
+    """CIFAR-10 from `train.parquet` and `test.parquet`, tested on all 10 000 test images.
+
+    Args:
+        rate: Symmetric, exclusive.
+        seed: Chooses the images and the wrong labels.
+        train: Training images.
+        holdout: Held-out images, as noisy.
+        folder: Where the two files lie; `$TAILCUT_DATA/cifar10`, else `data/cifar10`.
+    """
+    place = Path(folder or Path(os.environ.get("TAILCUT_DATA", "data")) / "cifar10")
+    return Problem.of(
+        parquet(place / "train.parquet"),
+        parquet(place / "test.parquet"),
+        train=train,
+        holdout=holdout,
+        rate=rate,
+        seed=seed,
+    )

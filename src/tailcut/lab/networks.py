@@ -1,0 +1,118 @@
+"""Small networks with one width dial, for experiments that fit a laptop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tailcut.errors import SpecError
+
+
+class Rescale(nn.Module):
+    """Inputs from 0..1 to about unit scale, so that a checkpoint carries its own scaling."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """N x ... in 0..1 to the same shape in -2..2."""
+        return inputs * 4 - 2
+
+
+def mlp(shape: Sequence[int], classes: int, width: int = 512) -> nn.Sequential:
+    """Two hidden ReLU layers, no normalisation; `width` features."""
+    inputs = int(torch.Size(shape).numel())
+    return nn.Sequential(
+        nn.Flatten(),
+        Rescale(),
+        nn.Linear(inputs, width),
+        nn.ReLU(),
+        nn.Linear(width, width),
+        nn.ReLU(),
+        nn.Linear(width, classes),
+    )
+
+
+def cnn(shape: Sequence[int], classes: int, width: int = 32) -> nn.Sequential:
+    """Five 3x3 convolutions with BatchNorm, doubling in width; 16 x `width` features.
+
+    Each of the first four halves the image, as far as it can be halved.
+    """
+    layers: list[nn.Module] = [Rescale()]
+    channels, side = shape[0], min(shape[1:])
+    for stage in range(5):
+        layers += [_conv(channels, width << stage), nn.BatchNorm2d(width << stage), nn.ReLU()]
+        if side > 1 and stage < 4:
+            layers.append(nn.MaxPool2d(2))
+            side //= 2
+        channels = width << stage
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
+    )
+
+
+class Block(nn.Module):
+    """The basic residual block of He et al. (2016)."""
+
+    def __init__(self, inside: int, outside: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _conv(inside, outside, stride)
+        self.bn1 = nn.BatchNorm2d(outside)
+        self.conv2 = _conv(outside, outside)
+        self.bn2 = nn.BatchNorm2d(outside)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inside != outside:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
+            )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """N x inside x H x W to N x outside x H/stride x W/stride."""
+        hidden = torch.relu(self.bn1(self.conv1(inputs)))
+        return torch.relu(self.bn2(self.conv2(hidden)) + self.shortcut(inputs))
+
+
+def resnet(shape: Sequence[int], classes: int, width: int = 64) -> nn.Sequential:
+    """ResNet-18 with the CIFAR stem (3x3, no pooling); 8 x `width` features, 512 at full size."""
+    layers: list[nn.Module] = [
+        Rescale(),
+        _conv(shape[0], width),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
+    channels = width
+    for stage in range(4):
+        for block in range(2):
+            stride = 2 if stage and not block else 1
+            layers.append(Block(channels, width << stage, stride))
+            channels = width << stage
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
+    )
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": cnn, "resnet": resnet}
+
+
+def build(name: str, shape: Sequence[int], classes: int) -> nn.Module:
+    """A network by name: `mlp`, `cnn`, `resnet`, or with its width, `resnet-16`.
+
+    Args:
+        name: As above.
+        shape: Of one input, without the batch.
+        classes: K.
+
+    Raises:
+        SpecError: A name that is none of these.
+    """
+    kind, _, width = name.partition("-")
+    if kind not in NETWORKS or (width and not width.isdigit()):
+        raise SpecError(
+            f"no lab network {name!r}",
+            wanted=f"one of {', '.join(sorted(NETWORKS))}, with a width if you like: resnet-16",
+            advice="Correct the name",
+        )
+    return NETWORKS[kind](shape, classes, *([int(width)] if width else []))
+
+
+def _conv(inside: int, outside: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False)

@@ -1,0 +1,189 @@
+"""Noise by its definition; trainings that go on where they stopped."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tailcut.errors import DataError, SpecError, StoreError
+from tailcut.lab import noise
+from tailcut.lab.baselines import papers_cut
+from tailcut.lab.data import Problem, Samples, cifar10_problem, digits, digits_problem, parquet
+from tailcut.lab.experiment import STATES, conduct, save
+from tailcut.lab.networks import build
+from tailcut.lab.training import Recipe, train
+from tailcut.network.head import find_head
+from tailcut.network.store import load_tensors, read_json
+from tailcut.network.stream import accuracy
+
+
+@given(classes=st.integers(2, 12), rate=st.floats(0, 1))
+@settings(max_examples=30, deadline=None)
+def test_symmetric_noise_is_exclusive(classes, rate):
+    transition_KK = noise.symmetric(classes, rate)
+    assert torch.allclose(transition_KK.sum(1), torch.ones(classes, dtype=torch.float64))
+    assert torch.allclose(1 - transition_KK.diagonal(), torch.tensor(rate, dtype=torch.float64))
+    others = transition_KK[~torch.eye(classes, dtype=torch.bool)]
+    assert float(others.max() - others.min()) < 1e-12
+
+
+def test_the_drawn_labels_follow_the_transition_matrix():
+    clean_N = torch.arange(60_000) % 3
+    transition_KK = torch.tensor([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]])
+    given_N = noise.corrupt(clean_N, transition_KK, seed=0)
+    cells = torch.bincount(clean_N * 3 + given_N, minlength=9).reshape(3, 3) / 20_000
+    assert torch.allclose(cells.double(), transition_KK.double(), atol=0.012)
+    assert torch.equal(given_N, noise.corrupt(clean_N, transition_KK, seed=0))
+    assert not torch.equal(given_N, noise.corrupt(clean_N, transition_KK, seed=1))
+
+
+def test_a_rate_in_percent_is_refused():
+    with pytest.raises(DataError) as error:
+        noise.symmetric(10, 40)
+    assert str(error.value) == (
+        "symmetric noise of rate 40 among 10 classes; wanted a rate from 0 to 1 and at least 2 "
+        "classes. Rates are fractions of wrong labels: 0.4, not 40."
+    )
+
+
+def test_rows_that_are_no_probabilities_are_refused():
+    with pytest.raises(DataError, match="whose rows are not probabilities"):
+        noise.corrupt(torch.tensor([0, 1]), torch.ones(2, 2), seed=0)
+
+
+def test_a_problem_shares_no_sample_between_its_parts():
+    problem = digits_problem(rate=0.4, seed=3)
+    parts = (problem.train, problem.holdout, problem.test)
+    assert [len(part) for part in parts] == [1100, 200, 497]
+    rows = torch.cat([part.inputs for part in parts]).flatten(1)
+    assert len(rows.unique(dim=0)) == len(digits().inputs.flatten(1).unique(dim=0))
+    wrong = (problem.train.given != problem.train.clean).double().mean()
+    assert abs(wrong - 0.4) < 0.05
+    assert problem.test.clean is None or torch.equal(problem.test.given, problem.test.clean)
+
+
+def test_a_pool_that_is_too_small_is_refused():
+    with pytest.raises(DataError) as error:
+        Problem.of(digits(), digits(), train=1700, holdout=200, rate=0.4, seed=0)
+    assert str(error.value) == (
+        "1700 training and 200 held-out samples from a pool of 1797; wanted at most 1797 "
+        "together. Lower one of them."
+    )
+
+
+def test_a_loader_shuffles_anew_for_every_seed_and_tells_the_rows():
+    samples = digits()
+    _, labels, rows = next(iter(samples.loader(100, shuffle=True, seed=1)))
+    assert torch.equal(samples.given[rows], labels)
+    assert not torch.equal(rows, next(iter(samples.loader(100, shuffle=True, seed=2)))[2])
+
+
+def test_pixels_become_floats_from_0_to_1():
+    samples = Samples(torch.tensor([[[[0, 255]]]], dtype=torch.uint8), torch.tensor([0]))
+    assert samples[[0]][0].flatten().tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "features"), [("mlp", 512), ("mlp-64", 64), ("cnn-4", 64), ("resnet-4", 32)]
+)
+def test_every_network_has_a_head_of_the_width_that_was_dialled(name, features):
+    model = build(name, (3, 32, 32), 7).eval()
+    head = find_head(model, torch.rand(4, 3, 32, 32))
+    assert (head.width, head.classes) == (features, 7)
+
+
+def test_a_network_that_does_not_exist_is_named():
+    with pytest.raises(SpecError) as error:
+        build("vgg", (3, 32, 32), 10)
+    assert str(error.value) == (
+        "no lab network 'vgg'; wanted one of cnn, mlp, resnet, with a width if you like: "
+        "resnet-16. Correct the name."
+    )
+
+
+class StopError(Exception):
+    """A power cut."""
+
+
+def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path):
+    problem, recipe = digits_problem(rate=0.4, seed=0, train=300), Recipe(epochs=5)
+
+    def network():
+        torch.manual_seed(0)
+        return build("cnn-4", (1, 8, 8), 10)
+
+    def stop(epoch):
+        if epoch.epoch == 3:
+            raise StopError
+
+    whole = train(network(), problem, recipe)
+    with pytest.raises(StopError):
+        train(network(), problem, recipe, checkpoint=tmp_path / "c.pt", on_epoch=stop)
+    seen = []
+    again = train(network(), problem, recipe, checkpoint=tmp_path / "c.pt", on_epoch=seen.append)
+    assert [epoch.epoch for epoch in seen] == [4, 5]
+    for name in STATES:
+        a, b = getattr(whole, name), getattr(again, name)
+        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert [e.loss for e in whole.epochs] == [e.loss for e in again.epochs]
+
+
+def test_a_damaged_checkpoint_is_told_from_a_missing_one(tmp_path):
+    (tmp_path / "c.pt").write_bytes(b"half a file")
+    with pytest.raises(StoreError, match=r"c\.pt (cannot be read|holds more)"):
+        train(
+            build("mlp", (1, 8, 8), 10),
+            digits_problem(rate=0.4, seed=0),
+            Recipe(epochs=1),
+            checkpoint=tmp_path / "c.pt",
+        )
+
+
+def test_early_stopping_keeps_the_states_of_the_best_epochs(memoriser):
+    trained, problem = memoriser.trained, memoriser.problem
+    assert trained.oracle_epoch.test == max(epoch.test for epoch in trained.epochs)
+    baselines = memoriser.baselines()
+    assert baselines["oracle early stopping"] == trained.oracle_epoch.test
+    assert baselines["noisy-holdout early stopping"] == trained.noisy_epoch.test
+    assert baselines["last epoch"] == trained.epochs[-1].test
+    assert accuracy(memoriser.network, problem.test.loader()) == trained.epochs[-1].test
+
+
+def test_an_experiment_is_saved_as_files_that_repair_can_read(tmp_path):
+    problem = digits_problem(rate=0.4, seed=0, train=300)
+    done = conduct("mlp-32", problem, Recipe(epochs=2), seed=0)
+    save(done, tmp_path, {"network": "mlp-32"})
+    assert load_tensors(tmp_path / "last.safetensors").keys() == done.network.state_dict().keys()
+    assert read_json(tmp_path / "result.json")["network"] == "mlp-32"
+    with np.load(tmp_path / "train.npz") as arrays:
+        assert sorted(arrays.files) == ["clean", "inputs", "labels"]
+        assert arrays["labels"].tolist() == problem.train.given.tolist()
+
+
+def test_the_papers_cut_is_the_best_rank_by_noisy_holdout(memoriser):
+    p = memoriser.problem
+    rank, cut = papers_cut(memoriser.network, p.train.loader(), p.holdout.loader(), p.test.loader())
+    assert 1 <= rank <= 512
+    assert memoriser.trained.epochs[-1].test < cut < memoriser.trained.oracle_epoch.test + 0.05
+
+
+def test_cifar_comes_out_of_its_parquet_files(cifar10_folder):
+    test = parquet(cifar10_folder / "test.parquet")
+    assert test.inputs.shape == (10_000, 3, 32, 32)
+    assert test.given.bincount().tolist() == [1000] * 10
+    problem = cifar10_problem(rate=0.4, seed=0, train=500, holdout=100, folder=cifar10_folder)
+    assert [len(part) for part in (problem.train, problem.holdout, problem.test)] == [
+        500,
+        100,
+        10_000,
+    ]
+
+
+def test_a_folder_without_cifar_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(DataError) as error:
+        cifar10_problem(rate=0.4, seed=0, folder=tmp_path)
+    assert str(error.value) == (
+        f"no file at {tmp_path}/train.parquet; wanted a parquet file of images and labels. Check "
+        "the path; for CIFAR-10 set TAILCUT_DATA to the folder of cifar10/."
+    )
