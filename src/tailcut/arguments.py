@@ -1,0 +1,115 @@
+"""What the commands take: plain dataclasses, which jsonargparse turns into options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how to run.
+
+    Attributes:
+        out: Directory to write to; a new one under runs/ if not given.
+        seed: Of every random choice.
+        device: To work on: auto, cpu, cuda, cuda:1, mps.
+        quiet: Print nothing but errors.
+        json: Print the result as JSON.
+    """
+
+    out: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    quiet: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What to look at.
+
+    Attributes:
+        data: DATA the network was trained on, with those labels, noisy or not.
+        holdout: DATA it was not trained on; noisy labels will do, 500 rows are enough.
+        weights: File of weights for MODEL: safetensors, or a torch file of tensors only.
+        batch_size: Rows a batch.
+    """
+
+    data: str
+    holdout: str | None = None
+    weights: str | None = None
+    batch_size: int = 256
+
+
+@dataclass(frozen=True)
+class Dials:
+    """What may be tried.
+
+    Attributes:
+        clean: DATA with true labels, to report on and never to choose by.
+        views: auto, or names with commas between them: flip, shift, flip+shift, rotate,
+            noise/4, noise/2, noise*3/4.
+        depth: head (the penultimate features only), all (every layer) or auto.
+        readout: How classes are read off the kept directions.
+        rank: Directions to keep, or auto.
+    """
+
+    clean: str | None = None
+    views: str = "auto"
+    depth: Literal["auto", "head", "all"] = "auto"
+    readout: Literal["auto", "project", "ridge", "centroid", "lda"] = "auto"
+    rank: int | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network and the noisy data it is trained on.
+
+    Attributes:
+        network: mlp, cnn or resnet, perhaps with a width: resnet-16.
+        data: digits, or cifar10 from the parquet files under $TAILCUT_DATA/cifar10.
+        rate: Share of wrong training labels, symmetric: every other class alike.
+        train: Training rows.
+        holdout: Held-out rows, as noisy.
+        epochs: Passes over the training rows.
+        batch_size: Rows a step.
+        learning_rate: Start of a cosine schedule.
+        weight_decay: On all parameters.
+    """
+
+    network: str = "mlp"
+    data: Literal["digits", "cifar10"] = "digits"
+    rate: float = 0.4
+    train: int | None = None
+    holdout: int | None = None
+    epochs: int | None = None
+    batch_size: int = 64
+    learning_rate: float | None = None
+    weight_decay: float = 5e-4
+
+
+@dataclass(frozen=True)
+class Demo:
+    """How much of the demo to run.
+
+    Attributes:
+        seeds: Networks to train, from --seed on; of several, means and spread are printed.
+        rate: Share of wrong training labels.
+    """
+
+    seeds: int = 1
+    rate: float = 0.4
+
+
+@dataclass(frozen=True)
+class Audited:
+    """How to audit.
+
+    Attributes:
+        views: As for repair.
+        depth: As for repair.
+    """
+
+    views: str = "auto"
+    depth: Literal["auto", "head", "all"] = "auto"

@@ -1,0 +1,309 @@
+"""What each command does, once its words are parsed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+
+import tailcut
+from tailcut import specs
+from tailcut._typing import Batches
+from tailcut.arguments import Demo, Dials, Inputs, Run, Training
+from tailcut.errors import SpecError
+from tailcut.lab import experiment
+from tailcut.lab.baselines import papers_cut
+from tailcut.lab.data import digits_problem
+from tailcut.lab.training import DIGITS, Epoch, Recipe
+from tailcut.network import store
+from tailcut.network.stream import read
+from tailcut.report.page import page
+from tailcut.tables import comparison, verdict
+from tailcut.verbs import runs
+from tailcut.verbs.summary import summarise
+
+Options = Mapping[str, Any]
+
+
+def repair(options: Options, config: str) -> int:
+    """`tailcut repair`."""
+    run, dials = options["run"], options["dials"]
+    device = _device(run)
+    opened = _open(options["model"], options["inputs"], dials.clean)
+    fix = tailcut.repair(
+        opened.model, opened.train, opened.holdout, **_dials(run, dials, opened, device)
+    )
+    fix.summary["title"] = f"tailcut repair {options['model']}"
+    directory = _directory(run, "repair", config)
+    fix.save(directory)
+    _tell(run, fix.summary, directory)
+    return 0
+
+
+def diagnose(options: Options, config: str) -> int:
+    """`tailcut diagnose`."""
+    run, dials = options["run"], options["dials"]
+    device = _device(run)
+    opened = _open(options["model"], options["inputs"], dials.clean)
+    found = tailcut.diagnose(
+        opened.model, opened.train, opened.holdout, **_dials(run, dials, opened, device)
+    )
+    summary = summarise(found, title=f"tailcut diagnose {options['model']}")
+    directory = _directory(run, "diagnose", config)
+    runs.write(directory, summary)
+    _tell(run, summary, directory)
+    return 0
+
+
+def audit(options: Options, config: str) -> int:
+    """`tailcut audit`."""
+    run, audited = options["run"], options["audited"]
+    device = _device(run)
+    opened = _open(options["model"], options["inputs"], None)
+    issues = tailcut.find_label_issues(
+        opened.model,
+        opened.train,
+        opened.holdout,
+        views=_views(audited.views),
+        depth=audited.depth,
+        seed=run.seed,
+        device=device,
+        progress=not run.quiet,
+    )
+    if run.out is not None and run.out.endswith(".csv"):
+        path = store.write_text(run.out, issues.to_csv())
+    else:
+        path = _directory(run, "audit", config) / "issues.csv"
+        store.write_text(path, issues.to_csv())
+    flagged = int(issues["is_label_issue"].sum())
+    told = {"samples": len(issues), "issues": flagged, "file": str(path)}
+    _print(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", told)
+    return 0
+
+
+def report(options: Options, config: str) -> int:
+    """`tailcut report`."""
+    del config
+    directory = Path(options["directory"])
+    path = store.write_text(
+        directory / "report.html", page(store.read_json(directory / "result.json"))
+    )
+    sys.stdout.write(f"wrote {path}\n")
+    return 0
+
+
+def lab_train(options: Options, config: str) -> int:
+    """`tailcut lab train`."""
+    run, training = options["run"], options["training"]
+    device = _device(run)
+    sizes = {"train": training.train, "holdout": training.holdout}
+    problem = experiment.PROBLEMS[training.data](
+        rate=training.rate,
+        seed=run.seed,
+        **{name: size for name, size in sizes.items() if size is not None},
+    )
+    recipe = _recipe(training)
+    directory = _directory(run, "train", config)
+    with _Epochs(run, recipe.epochs) as on_epoch:
+        done = experiment.conduct(
+            training.network,
+            problem,
+            recipe,
+            seed=run.seed,
+            device=device,
+            checkpoint=directory / "checkpoint.pt",
+            on_epoch=on_epoch,
+        )
+    about = {**asdict(training), "recipe": asdict(recipe), "seed": run.seed}
+    experiment.save(done, directory, about)
+    words = ["tailcut", "repair", f"lab:{training.network}"]
+    words += ["--weights", f"{directory}/last.safetensors", "--data", f"npz:{directory}/train.npz"]
+    words += ["--holdout", f"npz:{directory}/holdout.npz", "--clean", f"npz:{directory}/test.npz"]
+    lines = [f"{100 * done.fit:.1f} % of the given training labels are fitted"]
+    lines += [f"{name}: {100 * value:.1f} % on test" for name, value in done.baselines().items()]
+    lines += [f"wrote {directory}", f"next: {shlex.join(words)}"]
+    _print(run, "\n".join(lines), store.read_json(directory / "result.json"))
+    return 0
+
+
+def demo(options: Options, config: str) -> int:
+    """`tailcut demo`."""
+    run, asked = options["run"], options["demo"]
+    directory = _directory(run, "demo", config)
+    summaries = []
+    for seed in range(run.seed, run.seed + asked.seeds):
+        place = directory if asked.seeds == 1 else directory / f"seed-{seed}"
+        summaries.append(_demonstrated(run, asked, seed, place))
+    if run.json:
+        content = summaries[0] if asked.seeds == 1 else summaries
+        sys.stdout.write(json.dumps(content) + "\n")
+    elif not run.quiet:
+        console = Console()
+        fits = ", ".join(f"{100 * each['fit']:.1f}" for each in summaries)
+        console.print(
+            f"digits, {100 * asked.rate:.0f} % of the training labels wrong, "
+            f"{fits} % of the given ones fitted"
+        )
+        console.print(comparison(summaries))
+        for each in summaries:
+            console.print(f"{each['verdict']}: {each['reason']}")
+        first = directory if asked.seeds == 1 else directory / f"seed-{run.seed}"
+        console.print(f"report: {first / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def _demonstrated(run: Run, asked: Demo, seed: int, directory: Path) -> dict[str, Any]:
+    """Train, compare, repair and save one network."""
+    problem = digits_problem(rate=asked.rate, seed=seed)
+    with _Epochs(run, DIGITS.epochs) as on_epoch:
+        done = experiment.conduct(
+            "mlp", problem, DIGITS, seed=seed, device=_device(run), on_epoch=on_epoch
+        )
+    train, holdout, test = (
+        part.loader() for part in (problem.train, problem.holdout, problem.test)
+    )
+    fix = tailcut.repair(
+        done.network, train, holdout, clean=test, seed=seed, progress=not run.quiet
+    )
+    _, cut = papers_cut(done.network, train, holdout, test)
+    fix.summary.update(
+        title="tailcut demo: digits",
+        fit=done.fit,
+        baselines={**done.baselines(), "paper's cut": cut},
+    )
+    fix.summary["clean"]["best_epoch"] = done.trained.oracle_epoch.test
+    fix.summary["seconds"]["training"] = sum(each.seconds for each in done.trained.epochs)
+    fix.save(directory)
+    return fix.summary
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A network and its batches."""
+
+    model: nn.Module
+    train: Batches
+    holdout: Batches | None
+    clean: Batches | None
+
+
+def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
+    model = specs.network(word)
+
+    def batches(data: str | None) -> Any:
+        if data is None:
+            return None
+        found = specs.rows(data)
+        if isinstance(found, specs.Rows):
+            return found.batches(model.collate, inputs.batch_size)
+        return found
+
+    train, holdout, true = batches(inputs.data), batches(inputs.holdout), batches(clean)
+    first = next(read(train))
+    classes = 1 + max(int(batch.labels.max()) for batch in read(train))
+    built = specs.weighted(model, first.inputs, classes, inputs.weights)
+    return _Opened(built, train, holdout, true)
+
+
+def _dials(run: Run, dials: Dials, opened: _Opened, device: str) -> dict[str, Any]:
+    return {
+        "clean": opened.clean,
+        "views": _views(dials.views),
+        "depth": dials.depth,
+        "readout": dials.readout,
+        "rank": dials.rank,
+        "seed": run.seed,
+        "device": device,
+        "progress": not run.quiet,
+    }
+
+
+def _views(word: str) -> Any:
+    if word == "auto":
+        return "auto"
+    return [each for each in word.split(",") if each not in {"", "none"}]
+
+
+def _recipe(training: Training) -> Recipe:
+    usual = DIGITS if training.data == "digits" else Recipe()
+    return Recipe(
+        epochs=usual.epochs if training.epochs is None else training.epochs,
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate or usual.learning_rate,
+        weight_decay=training.weight_decay,
+    )
+
+
+def _device(run: Run) -> str:
+    if run.device != "auto":
+        try:
+            return str(torch.device(run.device))
+        except RuntimeError:
+            raise SpecError(
+                f"no device {run.device!r}",
+                wanted="auto, cpu, cuda, cuda:1 or mps",
+                advice="Correct --device",
+            ) from None
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _directory(run: Run, command: str, config: str) -> Path:
+    """The run's directory, with the config that repeats it."""
+    if run.out is None:
+        directory = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
+        number = 1
+        while directory.exists():
+            number += 1
+            directory = directory.with_name(f"{directory.name}-{number}")
+    else:
+        directory = Path(run.out)
+    store.write_text(directory / "config.yaml", config)
+    return directory
+
+
+def _tell(run: Run, summary: dict[str, Any], directory: Path) -> None:
+    if run.json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    elif not run.quiet:
+        console = Console()
+        console.print(verdict(summary))
+        console.print(f"wrote {directory}", soft_wrap=True)
+
+
+def _print(run: Run, text: str, content: dict[str, Any]) -> None:
+    if run.json:
+        sys.stdout.write(json.dumps(content) + "\n")
+    elif not run.quiet:
+        sys.stdout.write(text + "\n")
+
+
+class _Epochs:
+    """A progress bar over epochs on stderr; silent when quiet or not on a terminal."""
+
+    def __init__(self, run: Run, epochs: int) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            console=console, transient=True, disable=run.quiet or not console.is_terminal
+        )
+        self._task = self._bar.add_task("training", total=epochs)
+
+    def __enter__(self) -> Callable[[Epoch], None]:
+        self._bar.start()
+        return self._on_epoch
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _on_epoch(self, epoch: Epoch) -> None:
+        told = f"epoch {epoch.epoch}: {100 * epoch.train:.0f} % of given labels fitted"
+        self._bar.update(self._task, completed=epoch.epoch, description=told)

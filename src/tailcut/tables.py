@@ -1,0 +1,47 @@
+"""What the commands print for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich.table import Table
+
+
+def verdict(summary: dict[str, Any]) -> Table:
+    """The verdict and the numbers behind it, two columns."""
+    table = Table(show_header=False, title=summary["title"], title_justify="left")
+    table.add_row("verdict", f"[bold]{summary['verdict']}[/]: {summary['reason']}")
+    kept = f"rank {summary['rank']} of {summary['width']}"
+    layers = "" if summary["strength"] is None else f", all layers at {summary['strength']:g}"
+    table.add_row("network", f"{summary['readout']}, {kept}{layers}")
+    for name, told in (("holdout", "held-out given labels"), ("clean", "true labels")):
+        judged = summary[name]
+        if judged is not None:
+            change = f"{_percent(judged['before'])} -> {_percent(judged['after'])}"
+            table.add_row(f"accuracy on {judged['n']} {told}", change)
+    if summary["noise"] is not None:
+        table.add_row("estimated label noise", _percent(summary["noise"]["rate"]))
+    if summary["memorisation"]["train"] is not None:
+        table.add_row("memorisation of the labels", f"{summary['memorisation']['train']:.2f}")
+    table.add_row("seconds", f"{sum(summary['seconds'].values()):.1f}")
+    return table
+
+
+def comparison(summaries: list[dict[str, Any]]) -> Table:
+    """Accuracy on clean test labels of each method; mean and standard deviation of several."""
+    rows = [{**each["baselines"], "tailcut": each["clean"]["after"]} for each in summaries]
+    accuracies = 100 * pd.DataFrame(rows)
+    table = Table(title=f"accuracy on {summaries[0]['clean']['n']} clean test labels, %")
+    table.add_column("method")
+    for column in ("mean", "sd")[: len(rows)] if len(rows) > 1 else ("accuracy",):
+        table.add_column(column, justify="right")
+    for name in accuracies:
+        values = accuracies[name]
+        cells = [f"{values.mean():.1f}"] + ([f"{values.std():.1f}"] if len(rows) > 1 else [])
+        table.add_row(str(name), *cells, style="bold" if name == "tailcut" else None)
+    return table
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
