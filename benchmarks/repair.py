@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import nn
 
 import tailcut
 from tailcut.lab.baselines import papers_cut
@@ -72,16 +71,18 @@ def measure(setting: str, rate: float, seed: int, checkpoints: Path) -> dict[str
         "seed": seed,
         "fit": done.fit,
         "accuracy": accuracies,
-        "verdict": {"holdout": fix.verdict, "no holdout": alone.verdict},
-        "reason": fix.reason,
-        "noise_rate": {"true": true_rate(done), "estimated": (fix.summary["noise"] or {})["rate"]},
-        "issues_auroc": issues_auroc(done.network, done),
-        "seconds": {
-            "train": sum(each.seconds for each in done.trained.epochs),
-            "repair": seconds,
-        },
-        "versions": fix.summary["versions"],
+        "noise_rate": true_rate(done),
+        "issues_auroc": issues_auroc(done),
+        "train_seconds": sum(each.seconds for each in done.trained.epochs),
+        "repair_seconds": seconds,
+        "with_holdout": brief(fix.summary),
+        "without_holdout": brief(alone.summary),
     }
+
+
+def brief(summary: dict[str, Any]) -> dict[str, Any]:
+    """A result without its long tables."""
+    return {key: value for key, value in summary.items() if key not in {"candidates", "spectrum"}}
 
 
 def true_rate(done: Experiment) -> float:
@@ -91,7 +92,7 @@ def true_rate(done: Experiment) -> float:
     return float((train.given != train.clean).double().mean())
 
 
-def issues_auroc(network: nn.Module, done: Experiment) -> float | None:
+def issues_auroc(done: Experiment) -> float | None:
     """How well the label score finds the wrong labels: 0.5 is chance; None without any."""
     from sklearn.metrics import roc_auc_score
 
@@ -101,31 +102,35 @@ def issues_auroc(network: nn.Module, done: Experiment) -> float | None:
     if not wrong.any():
         return None
     issues = tailcut.find_label_issues(
-        network, train.loader(), done.problem.holdout.loader(), progress=False
+        done.network, train.loader(), done.problem.holdout.loader(), progress=False
     )
     return float(roc_auc_score(wrong, -issues["label_score"]))
 
 
 def table(results: Path) -> str:
-    """Mean and standard deviation over the seeds of every setting, as Markdown."""
+    """Mean and standard deviation over the seeds of every setting."""
     rows = []
     for path in sorted(results.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         key = {"setting": result["setting"], "wrong labels, %": 100 * result["rate"]}
         numbers = {name: 100 * value for name, value in result["accuracy"].items()}
-        ratio = result["seconds"]["repair"] / result["seconds"]["train"]
-        verdict = {"left alone": float(result["verdict"]["holdout"] == "leave")}
-        auroc = {"issues AUROC": result["issues_auroc"]}
-        rows.append({**key, **numbers, **verdict, **auroc, "repair / training time": ratio})
-    frame = pd.DataFrame(rows).groupby(["setting", "wrong labels, %"])
-    mean, spread, count = frame.mean(), frame.std(), frame.size()
+        told = {
+            "share left alone": float(result["with_holdout"]["verdict"] == "leave"),
+            "label issues AUROC": result["issues_auroc"],
+            "noise rate": result["noise_rate"],
+            "estimated noise rate": result["with_holdout"]["noise"]["rate"],
+            "repair / training time": result["repair_seconds"] / result["train_seconds"],
+        }
+        rows.append({**key, **numbers, **told})
     lines = []
-    for key in mean.index:
-        lines.append(f"{key[0]}, {key[1]:.0f} % wrong labels, {count[key]} seeds")
-        for name in mean.columns:
-            digits = 1 if mean.loc[key, name] > 2 else 3
-            cell = f"{mean.loc[key, name]:.{digits}f} +- {spread.loc[key, name]:.{digits}f}"
-            lines.append(f"  {name:<30} {cell:>16}")
+    for (setting, rate), part in pd.DataFrame(rows).groupby(["setting", "wrong labels, %"]):
+        lines.append(f"{setting}, {rate:.0f} % wrong labels, {len(part)} seeds: mean +- sd")
+        for name in part.columns[2:]:
+            values = part[name].dropna().astype(float)
+            decimals = 1 if values.max() > 2 else 3
+            if len(values):
+                cell = f"{values.mean():.{decimals}f} +- {values.std():.{decimals}f}"
+                lines.append(f"  {name:<30}{cell:>16}")
     return "\n".join(lines)
 
 

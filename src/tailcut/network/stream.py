@@ -162,6 +162,8 @@ def _shuffles(loader: Any) -> bool:
 def own_copy(model: nn.Module, device: torch.device | str | None = None) -> nn.Module:
     """A deep copy in evaluation mode that the caller will never see change.
 
+    Its convolutions lie channels last, which is the faster order for evaluation.
+
     Raises:
         DataError: A module that cannot be copied.
     """
@@ -174,6 +176,7 @@ def own_copy(model: nn.Module, device: torch.device | str | None = None) -> nn.M
             advice="Load its state_dict into a fresh instance and pass that one",
         ) from cause
     twin.eval().requires_grad_(requires_grad=False)
+    nn.utils.convert_conv2d_weight_memory_format(twin, torch.channels_last)
     return twin if device is None else twin.to(device)
 
 

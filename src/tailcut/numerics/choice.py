@@ -68,19 +68,27 @@ class Choice:
     loss_C: Tensor
 
 
-def choose(scores: Scores, labels_N: Tensor, *, seed: int = 0, tolerance: float = 0.25) -> Choice:
+def choose(
+    scores: Scores,
+    labels_N: Tensor,
+    ranks_C: Tensor | None = None,
+    *,
+    seed: int = 0,
+    tolerance: float = 0.25,
+) -> Choice:
     """The candidate of least log loss, by the standard-error rule, and its honest gain.
 
     The log loss chooses, because it sees how sure a prediction was: on a few hundred noisy
     labels it finds a better candidate than the accuracy does (docs/LOG.md). Its temperature
     is each candidate's own. Among the candidates whose paired excess over the least loss is
-    within `tolerance` standard errors of that excess, the one that changes the fewest
-    predictions wins (Breiman et al. 1984, section 3.4.3, there with one standard error and
-    the size of the tree). The gain is in accuracy, on the half that did not choose.
+    within `tolerance` standard errors of that excess, the lowest rank wins (Breiman et al.
+    1984, section 3.4.3, there with one standard error and the size of the tree). The gain is
+    in accuracy, on the half that did not choose.
 
     Args:
         scores: On samples whose labels nobody trained on; column 0 is the untouched network.
         labels_N: Their labels, which may be noisy.
+        ranks_C: Kept ranks, which settle near ties; without them the first candidate does.
         seed: Of the split into halves.
         tolerance: In standard errors.
 
@@ -95,13 +103,14 @@ def choose(scores: Scores, labels_N: Tensor, *, seed: int = 0, tolerance: float 
             advice="Hold out more samples; noisy labels will do",
         )
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
-    changed_C = (scores.predictions_NC != scores.predictions_NC[:, :1]).double().mean(0)
+    if ranks_C is None:
+        ranks_C = torch.zeros(hits_NC.shape[1])
     difference_N = torch.empty(n, dtype=torch.float64)
     for mine_N, other_N in halves(n, seed):
-        index = standard_error_rule(scores.losses_NC[mine_N], changed_C, tolerance)
+        index = standard_error_rule(scores.losses_NC[mine_N], ranks_C, tolerance)
         difference_N[other_N] = hits_NC[other_N, index] - hits_NC[other_N, 0]
     gain = Gain.paired(difference_N)
-    index = standard_error_rule(scores.losses_NC, changed_C, tolerance) if gain.low > 0 else 0
+    index = standard_error_rule(scores.losses_NC, ranks_C, tolerance) if gain.low > 0 else 0
     verdict: Verdict = "cut" if index else "leave"
     return Choice(index, verdict, gain, hits_NC.mean(0), scores.losses_NC.mean(0))
 
@@ -113,10 +122,10 @@ def halves(n: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     return [(first, second), (second, first)]
 
 
-def standard_error_rule(losses_NC: Tensor, changed_C: Tensor, tolerance: float) -> int:
-    """The least change among the losses within `tolerance` standard errors of the least."""
+def standard_error_rule(losses_NC: Tensor, ranks_C: Tensor, tolerance: float) -> int:
+    """The lowest rank among the losses within `tolerance` standard errors of the least."""
     best = int(losses_NC.mean(0).argmin())
     excess_NC = losses_NC - losses_NC[:, best, None]
     error_C = excess_NC.std(0, correction=0) / math.sqrt(len(losses_NC))
     eligible_C = excess_NC.mean(0) <= tolerance * error_C
-    return int(torch.where(eligible_C, changed_C, math.inf).argmin())
+    return int(torch.where(eligible_C, ranks_C.double(), math.inf).argmin())

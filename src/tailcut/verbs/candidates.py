@@ -142,7 +142,9 @@ def weigh(
     if jury is None:
         return Weighed(groundwork, candidates, None, None, models, moments)
     scores = Scores.joined(parts)
-    choice = choose(scores, jury.labels_N, seed=seed)
+    width = survey.head.width
+    ranks_C = torch.tensor([width if each.rank is None else each.rank for each in candidates])
+    choice = choose(scores, jury.labels_N, ranks_C, seed=seed)
     return Weighed(groundwork, candidates, scores, choice, models, moments)
 
 
