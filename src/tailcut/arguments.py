@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from tailcut.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,16 @@ class Run:
     quiet: bool = False
     json: bool = False
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise SpecError(f"--seed {self.seed}", wanted="0 or more", advice="Choose another seed")
+        if self.out is not None and Path(self.out).is_file() and not self.out.endswith(".csv"):
+            raise SpecError(
+                f"--out {self.out} is a file",
+                wanted="a directory, which may be new",
+                advice="Choose another place",
+            )
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -34,12 +47,14 @@ class Inputs:
         holdout: DATA it was not trained on; noisy labels will do, 500 rows are enough.
         weights: File of weights for MODEL: safetensors, or a torch file of tensors only.
         batch_size: Rows a batch.
+        classes: Of the network, if the data does not hold all of them.
     """
 
     data: str
     holdout: str | None = None
     weights: str | None = None
     batch_size: int = 256
+    classes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,7 @@ class Dials:
     Attributes:
         clean: DATA with true labels, to report on and never to choose by.
         views: auto, or names with commas between them: flip, shift, flip+shift, rotate,
-            noise/4, noise/2, noise*3/4.
+            noise/4, noise/2, noise*3/4; none for none.
         depth: head (the penultimate features only), all (every layer) or auto.
         readout: How classes are read off the kept directions.
         rank: Directions to keep, or auto.
@@ -100,6 +115,12 @@ class Demo:
 
     seeds: int = 1
     rate: float = 0.4
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise SpecError(
+                f"--seeds {self.seeds}", wanted="1 or more", advice="Train at least one network"
+            )
 
 
 @dataclass(frozen=True)

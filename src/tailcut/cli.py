@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     "report": Command(
         "Write report.html again from the result.json of a run.",
-        (),
+        (Run,),
         ("directory", "the run's directory"),
     ),
 }
@@ -79,8 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return getattr(commands, name)(options, config)
     except (TailcutError, ArgumentError) as error:
         return _refused(str(error))
-    except MemoryError as error:
-        return _refused(f"out of memory ({error}); wanted more of it. Lower --batch-size")
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _refused("out of memory; wanted more of it. Lower --batch_size")
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT}:
             raise
@@ -158,6 +160,12 @@ def _subparser(command: Command) -> Any:
 
 def _command(path: tuple[str, ...]) -> Command:
     return LAB_COMMANDS[path[1]] if len(path) == 2 else COMMANDS[path[0]]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Torch says it in its own way on every device."""
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in told or "can't allocate" in told
 
 
 def _refused(message: str) -> int:

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from torch import nn
 
 import tailcut
-from tailcut import specs
+from tailcut import models, sources
 from tailcut._typing import Batches
 from tailcut.arguments import Demo, Dials, Inputs, Run, Training
 from tailcut.errors import SpecError
@@ -92,13 +92,13 @@ def audit(options: Options, config: str) -> int:
 
 
 def report(options: Options, config: str) -> int:
-    """`tailcut report`."""
+    """`tailcut report`: a page is a function of the result, so there is no config to keep."""
     del config
-    directory = Path(options["directory"])
-    path = store.write_text(
-        directory / "report.html", page(store.read_json(directory / "result.json"))
-    )
-    sys.stdout.write(f"wrote {path}\n")
+    run, directory = options["run"], Path(options["directory"])
+    summary = store.read_json(directory / "result.json")
+    place = directory if run.out is None else Path(run.out)
+    path = store.write_text(place / "report.html", page(summary))
+    _print(run, f"wrote {path}", {"file": str(path)})
     return 0
 
 
@@ -148,7 +148,7 @@ def demo(options: Options, config: str) -> int:
         content = summaries[0] if asked.seeds == 1 else summaries
         sys.stdout.write(json.dumps(content) + "\n")
     elif not run.quiet:
-        console = Console()
+        console = Console(markup=False)
         fits = ", ".join(f"{100 * each['fit']:.1f}" for each in summaries)
         console.print(
             f"digits, {100 * asked.rate:.0f} % of the training labels wrong, "
@@ -194,24 +194,31 @@ class _Opened:
     model: nn.Module
     train: Batches
     holdout: Batches | None
-    clean: Batches | None
+    clean: Any
 
 
 def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
-    model = specs.network(word)
+    model = models.network(word)
 
-    def batches(data: str | None) -> Any:
-        if data is None:
-            return None
-        found = specs.rows(data)
-        if isinstance(found, specs.Rows):
+    def batches(data: Any, *, true: bool = False) -> Any:
+        found = sources.rows(data) if isinstance(data, str) else data
+        if isinstance(found, sources.Rows):
+            found = found.true() if true else found
             return found.batches(model.collate, inputs.batch_size)
         return found
 
-    train, holdout, true = batches(inputs.data), batches(inputs.holdout), batches(clean)
-    first = next(read(train))
-    classes = 1 + max(int(batch.labels.max()) for batch in read(train))
-    built = specs.weighted(model, first.inputs, classes, inputs.weights)
+    rows = sources.rows(inputs.data)
+    train, holdout = batches(rows), batches(inputs.holdout)
+    if clean == inputs.data and isinstance(rows, sources.Rows) and rows.clean_N is not None:
+        true = rows.clean_N
+    else:
+        true = batches(clean, true=True)
+    classes = inputs.classes
+    if classes is None and isinstance(rows, sources.Rows):
+        classes = 1 + int(rows.labels_N.max())
+    elif classes is None:
+        classes = 1 + max(int(batch.labels.max()) for batch in read(train))
+    built = models.weighted(model, next(read(train)).inputs, classes, inputs.weights)
     return _Opened(built, train, holdout, true)
 
 
@@ -247,10 +254,10 @@ def _recipe(training: Training) -> Recipe:
 def _device(run: Run) -> str:
     if run.device != "auto":
         try:
-            return str(torch.device(run.device))
-        except RuntimeError:
+            return str(torch.empty(0, device=run.device).device)
+        except (RuntimeError, AssertionError):
             raise SpecError(
-                f"no device {run.device!r}",
+                f"no device {run.device!r} here",
                 wanted="auto, cpu, cuda, cuda:1 or mps",
                 advice="Correct --device",
             ) from None
@@ -260,11 +267,11 @@ def _device(run: Run) -> str:
 def _directory(run: Run, command: str, config: str) -> Path:
     """The run's directory, with the config that repeats it."""
     if run.out is None:
-        directory = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
-        number = 1
+        name, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{command}", 1
+        directory = Path("runs") / name
         while directory.exists():
             number += 1
-            directory = directory.with_name(f"{directory.name}-{number}")
+            directory = Path("runs") / f"{name}-{number}"
     else:
         directory = Path(run.out)
     store.write_text(directory / "config.yaml", config)
@@ -275,7 +282,7 @@ def _tell(run: Run, summary: dict[str, Any], directory: Path) -> None:
     if run.json:
         sys.stdout.write(json.dumps(summary) + "\n")
     elif not run.quiet:
-        console = Console()
+        console = Console(markup=False)
         console.print(verdict(summary))
         console.print(f"wrote {directory}", soft_wrap=True)
 

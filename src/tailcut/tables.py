@@ -11,7 +11,7 @@ from rich.table import Table
 def verdict(summary: dict[str, Any]) -> Table:
     """The verdict and the numbers behind it, two columns."""
     table = Table(show_header=False, title=summary["title"], title_justify="left")
-    table.add_row("verdict", f"[bold]{summary['verdict']}[/]: {summary['reason']}")
+    table.add_row("verdict", f"{summary['verdict']}: {summary['reason']}")
     kept = f"rank {summary['rank']} of {summary['width']}"
     layers = "" if summary["strength"] is None else f", all layers at {summary['strength']:g}"
     table.add_row("network", f"{summary['readout']}, {kept}{layers}")
@@ -34,7 +34,7 @@ def comparison(summaries: list[dict[str, Any]]) -> Table:
     accuracies = 100 * pd.DataFrame(rows)
     table = Table(title=f"accuracy on {summaries[0]['clean']['n']} clean test labels, %")
     table.add_column("method")
-    for column in ("mean", "sd")[: len(rows)] if len(rows) > 1 else ("accuracy",):
+    for column in ("mean", "sd") if len(rows) > 1 else ("accuracy",):
         table.add_column(column, justify="right")
     for name in accuracies:
         values = accuracies[name]

@@ -159,13 +159,30 @@ def test_a_run_without_out_gets_a_new_directory_under_runs(tmp_path, monkeypatch
         ),
         (
             "repair lab:mlp --data digits --device tpu9x",
-            "no device 'tpu9x'; wanted auto, cpu, cuda, cuda:1 or mps. Correct --device.",
+            "no device 'tpu9x' here; wanted auto, cpu, cuda, cuda:1 or mps. Correct --device.",
         ),
         (
             "repair no.such.module:factory --data digits",
             "'no.such.module:factory' cannot be imported (No module named 'no'); wanted "
             "package.module:function that Python finds. Run from the folder of the module, or "
             "install its package.",
+        ),
+        (
+            "repair lab:mlp --data digits --device cuda:99",
+            "no device 'cuda:99' here; wanted auto, cpu, cuda, cuda:1 or mps. Correct --device.",
+        ),
+        (
+            "lab train --seed -1",
+            "--seed -1; wanted 0 or more. Choose another seed.",
+        ),
+        (
+            "demo --seeds 0",
+            "--seeds 0; wanted 1 or more. Train at least one network.",
+        ),
+        (
+            "lab train --train 1597",
+            "1597 training, 200 held-out and 0 test samples; wanted at least 1, 2 and 1. "
+            "Correct the sizes.",
         ),
         (
             "report nowhere",
@@ -212,6 +229,46 @@ def test_an_interrupt_keeps_what_is_written(monkeypatch, capsys):
     code, _, err = run(capsys, "report", "x")
     assert code == 130
     assert err == "tailcut: interrupted; every file written so far is whole\n"
+
+
+def test_true_labels_beside_noisy_ones_are_taken_for_clean(trained, tmp_path, capsys):
+    train = f"npz:{trained}/train.npz"
+    words = lab_words(trained, "--clean", train, "--out", tmp_path / "a", "--json")
+    assert run(capsys, "diagnose", *words)[0] == 0
+    result = json.loads((tmp_path / "a" / "result.json").read_text())
+    assert result["spectrum"]["segregation"] is not None
+    assert result["clean"]["n"] == 1100
+    holdout = f"npz:{trained}/holdout.npz"
+    words = lab_words(trained, "--clean", holdout, "--out", tmp_path / "b", "--json")
+    result = json.loads(run(capsys, "diagnose", *words)[1])
+    assert result["clean"]["before"] > result["holdout"]["before"] + 0.1
+
+
+def test_an_out_that_is_a_file_is_refused_before_any_work(trained, tmp_path, capsys):
+    (tmp_path / "run").touch()
+    code, _, err = run(capsys, "repair", *lab_words(trained, "--out", tmp_path / "run"))
+    assert code == 2
+    assert err == (
+        f"tailcut: error: --out {tmp_path}/run is a file; wanted a directory, which may be new. "
+        "Choose another place.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory."), RuntimeError("can't allocate x")]
+)
+def test_out_of_memory_is_told_in_one_line(monkeypatch, capsys, error):
+    import tailcut.commands
+
+    def greedy(*_):
+        raise error
+
+    monkeypatch.setattr(tailcut.commands, "report", greedy)
+    assert run(capsys, "report", "x") == (
+        2,
+        "",
+        "tailcut: error: out of memory; wanted more of it. Lower --batch_size\n",
+    )
 
 
 def test_a_full_disk_is_told_in_one_line(monkeypatch, capsys):

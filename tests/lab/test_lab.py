@@ -140,6 +140,24 @@ def test_a_damaged_checkpoint_is_told_from_a_missing_one(tmp_path):
         )
 
 
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    problem, recipe = digits_problem(rate=0.4, seed=0, train=100), Recipe(epochs=1)
+    network, path = build("mlp-8", (1, 8, 8), 10), tmp_path / "c.pt"
+    train(network, problem, recipe, seed=1, checkpoint=path)
+    with pytest.raises(StoreError) as error:
+        train(network, problem, recipe, seed=2, checkpoint=path)
+    assert str(error.value).startswith(f"{path} is of another training: {{'epochs'")
+    assert str(error.value).endswith("Delete it, or train into another directory.")
+
+
+def test_a_recipe_of_nothing_is_refused():
+    with pytest.raises(DataError) as error:
+        Recipe(epochs=0)
+    assert str(error.value) == (
+        "0 epochs of batches of 64; wanted at least 1 of each. Correct the recipe."
+    )
+
+
 def test_early_stopping_keeps_the_states_of_the_best_epochs(memoriser):
     trained, problem = memoriser.trained, memoriser.problem
     assert trained.oracle_epoch.test == max(epoch.test for epoch in trained.epochs)

@@ -130,3 +130,12 @@ def test_fingerprints_do_not_depend_on_the_batch():
     inputs = images(10)
     parts = [mark for part in inputs.split(3) for mark in fingerprints(part)]
     assert parts == list(fingerprints(inputs))
+
+
+def test_padding_does_not_change_a_fingerprint():
+    short = {"input_ids": torch.tensor([[5, 6]]), "attention_mask": torch.ones(1, 2).long()}
+    long = {
+        "input_ids": torch.tensor([[5, 6, 1, 1]]),
+        "attention_mask": torch.tensor([[1, 1, 0, 0]]),
+    }
+    assert list(fingerprints(short)) == list(fingerprints(long))

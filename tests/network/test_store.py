@@ -61,10 +61,18 @@ def test_an_interrupted_file_leaves_the_old_one_and_no_litter(tmp_path, old, by)
     path = tmp_path / "result.json"
     if old is not None:
         path.write_text(old)
-    with pytest.raises(type(by)):
+    with pytest.raises((type(by), StoreError)):
         write_atomically(path, interrupted(by))
     assert [file.name for file in tmp_path.iterdir()] == ([path.name] if old else [])
     assert old is None or path.read_text() == old
+
+
+def test_a_writer_that_runs_out_of_disk_in_its_own_way_is_understood(tmp_path):
+    path = tmp_path / "c.pt"
+    assert told(write_atomically, path, interrupted(RuntimeError("unexpected pos 64 vs 0"))) == (
+        f"{path} could not be written (unexpected pos 64 vs 0); wanted room on the disk and the "
+        "right to write. Free some space, or write to another directory."
+    )
 
 
 def test_a_file_is_not_there_until_it_is_whole(tmp_path):

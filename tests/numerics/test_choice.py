@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reference import gaussian
 from tailcut.errors import DataError
-from tailcut.numerics.choice import Gain, choose, halves, standard_error_rule
+from tailcut.numerics.choice import Gain, choose, cross_fitted, halves, standard_error_rule
 from tailcut.numerics.scores import Scores
 
 LABELS = torch.zeros(200, dtype=torch.int64)
@@ -19,7 +19,7 @@ def scores_with(hits_NC, confidence=0.8):
     """Two classes, label 0 throughout, every prediction made with the same confidence."""
     hit_loss, miss_loss = -math.log(confidence), -math.log(1 - confidence)
     losses_NC = torch.where(hits_NC, hit_loss, miss_loss).double()
-    return Scores((~hits_NC).long(), losses_NC, torch.ones(hits_NC.shape[1]))
+    return Scores((~hits_NC).long(), losses_NC[None])
 
 
 def coin_tosses(*shape, heads=0.5, seed=0):
@@ -72,7 +72,7 @@ def test_a_clearly_better_candidate_is_cut_to():
     gain = float(hits_NC[:, 3].double().mean() - hits_NC[:, 0].double().mean())
     assert choice.gain.mean == pytest.approx(gain)
     torch.testing.assert_close(choice.accuracy_C, hits_NC.double().mean(0))
-    torch.testing.assert_close(choice.loss_C, scores_with(hits_NC).losses_NC.mean(0))
+    torch.testing.assert_close(choice.loss_C, scores_with(hits_NC).losses().mean(0))
 
 
 def test_a_clearly_worse_candidate_is_left():
@@ -92,6 +92,25 @@ def test_the_gain_is_not_flattered_by_choosing_among_pure_noise():
     error = torch.tensor(gains).std() / math.sqrt(300)
     assert abs(sum(gains) / 300) < 3 * error
     assert sum(flattered) / 300 > 0.1
+
+
+def test_the_temperature_does_not_flatter_the_gain_either():
+    gains = []
+    for seed in range(300):
+        logits_NCK, labels_N = 3 * gaussian(40, 12, 2, seed=seed), LABELS[:40].clone()
+        labels_N[coin_tosses(40, seed=seed)] = 1
+        scores = Scores.of([logits_NCK], labels_N)
+        gains.append(choose(scores, labels_N, seed=seed).gain.mean)
+    assert abs(sum(gains) / 300) < 3 * torch.tensor(gains).std() / math.sqrt(300)
+
+
+def test_a_cross_fitted_gain_can_leave_the_untouched_network_out():
+    hits_NC = torch.stack([coin_tosses(200, heads=h, seed=1) for h in (0.8, 0.3)], 1)
+    gain = cross_fitted(scores_with(hits_NC), LABELS, torch.tensor([9, 1]), first=1)
+    assert gain.mean == pytest.approx(
+        float(hits_NC[:, 1].double().sub(hits_NC[:, 0].double()).mean())
+    )
+    assert cross_fitted(scores_with(hits_NC), LABELS, torch.tensor([9, 1])).mean == 0
 
 
 def test_pure_noise_is_seldom_cut_to():
@@ -139,7 +158,7 @@ def test_a_candidate_whose_logits_overflow_never_wins():
     logits_NCK[:5, 1] = torch.inf
     scores = Scores.of([logits_NCK], LABELS)
     assert choose(scores, LABELS).index == 2
-    assert scores.losses_NC[:, 1].mean() == math.inf
+    assert scores.losses()[:, 1].mean() == math.inf
 
 
 def test_two_samples_are_enough_to_be_left():

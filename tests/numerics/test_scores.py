@@ -27,8 +27,8 @@ def test_losses_are_log_losses_at_the_temperature_of_least_mean(n, candidates, c
         means = [sum(log_loss(*row, t) for row in rows) / n for t in GRID]
         found = float(scores.temperatures_C[c])
         assert sum(log_loss(*row, found) for row in rows) / n == pytest.approx(min(means))
-        for row, loss in zip(rows, scores.losses_NC[:, c].tolist(), strict=True):
-            assert loss == pytest.approx(log_loss(*row, found), abs=1e-12)
+        for row, loss in zip(rows, scores.losses()[:, c].tolist(), strict=True):
+            assert loss == pytest.approx(log_loss(*row, found), rel=1e-5, abs=1e-6)
     assert torch.equal(scores.predictions_NC, logits_NCK.argmax(2))
 
 
@@ -37,7 +37,7 @@ def test_chunks_of_logits_give_the_same_scores(size):
     logits_NCK, labels_N = random_problem(10, 4, 3)
     whole, parts = (Scores.of(logits_NCK.split(s), labels_N) for s in (10, size))
     assert torch.equal(whole.predictions_NC, parts.predictions_NC)
-    torch.testing.assert_close(whole.losses_NC, parts.losses_NC)
+    torch.testing.assert_close(whole.losses(), parts.losses())
     assert torch.equal(whole.temperatures_C, parts.temperatures_C)
 
 
@@ -49,18 +49,26 @@ def test_overconfident_logits_get_their_own_temperature():
     logits_NCK = torch.stack([logits_NK, 8 * logits_NK, logits_NK / 4], 1)
     scores = Scores.of([logits_NCK], labels_N)
     assert scores.temperatures_C.tolist() == [1, 8, 0.25]
-    torch.testing.assert_close(scores.losses_NC[:, 0], scores.losses_NC[:, 1])
+    torch.testing.assert_close(scores.losses()[:, 0], scores.losses()[:, 1])
+
+
+def test_the_temperature_of_some_samples_owes_nothing_to_the_others():
+    logits_NCK, labels_N = random_problem(40, 3, 4)
+    alone = Scores.of([logits_NCK[:10]], labels_N[:10])
+    torch.testing.assert_close(
+        Scores.of([logits_NCK], labels_N).losses(torch.arange(10)), alone.losses()
+    )
 
 
 def test_huge_logits_have_finite_losses():
     scores = Scores.of([torch.tensor([[[1e6, 0.0]], [[1e6, 0.0]]])], torch.tensor([0, 1]))
-    assert torch.isfinite(scores.losses_NC).all()
+    assert torch.isfinite(scores.losses()).all()
 
 
 def test_half_precision_logits_are_scored_in_float64():
     logits_NCK, labels_N = random_problem(5, 2, 3)
     low, high = (Scores.of([x], labels_N) for x in (logits_NCK.half(), logits_NCK.half().double()))
-    assert torch.equal(low.losses_NC, high.losses_NC)
+    assert torch.equal(low.losses(), high.losses())
 
 
 def test_candidates_are_joined_side_by_side_and_taken_from_the_front():
@@ -68,9 +76,9 @@ def test_candidates_are_joined_side_by_side_and_taken_from_the_front():
     whole = Scores.of([logits_NCK], labels_N)
     parts = [Scores.of([part], labels_N) for part in logits_NCK.split([1, 4], 1)]
     joined, first = Scores.joined(parts), whole.first(2)
-    assert torch.equal(joined.losses_NC, whole.losses_NC)
+    assert torch.equal(joined.losses(), whole.losses())
     assert torch.equal(joined.predictions_NC, whole.predictions_NC)
     assert torch.equal(joined.temperatures_C, whole.temperatures_C)
-    assert torch.equal(first.losses_NC, whole.losses_NC[:, :2])
+    assert torch.equal(first.losses(), whole.losses()[:, :2])
     assert torch.equal(first.predictions_NC, whole.predictions_NC[:, :2])
     assert torch.equal(first.temperatures_C, whole.temperatures_C[:2])

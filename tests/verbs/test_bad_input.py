@@ -166,3 +166,17 @@ def test_a_readout_with_a_bias_does_not_fit_a_head_without_one():
         "a bias to fold into the head '2', which has none; wanted a cut without a bias. Use "
         'readout="project", which has an uncentred form for such heads.'
     )
+
+
+def test_a_holdout_of_few_distinct_values_may_repeat_what_the_training_data_repeats(model):
+    few = torch.randint(0, 2, (60, 8), generator=torch.Generator().manual_seed(1)).float()
+    few[:, 3:] = 0
+    fix = tailcut.repair(model, [(few, LABELS)], [(few[:20], LABELS[:20])], progress=False)
+    assert fix.verdict in {"cut", "leave"}
+
+
+def test_a_single_output_is_no_classifier():
+    assert refused(nn.Linear(8, 1), [(INPUTS, LABELS)]) == (
+        "Linear has one output; wanted one logit for each class, two for yes and no. Wrap the "
+        "model so that it returns two logits, the first of them 0."
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import tailcut
+from tailcut.lab.data import digits_problem
 from tailcut.lab.networks import build
 from tailcut.network import store
 from tailcut.network.stream import accuracy
@@ -191,10 +192,38 @@ def test_nobody_to_judge_says_what_to_bring(memoriser):
     )
     assert fix.verdict == "unknown"
     assert fix.reason == (
-        "no view makes the network forget its training labels (memorisation 1.00 at best), so "
-        "they cannot judge a cut; bring 500 held-out samples, noisy labels will do"
+        "without views the training labels cannot judge a cut; bring 500 held-out samples, noisy "
+        "labels will do"
     )
     assert fix.undo_tensors == {}
+
+
+@pytest.mark.parametrize("readout", ["ridge", "lda"])
+def test_a_fitted_readout_is_never_judged_by_the_labels_it_was_fitted_on(readout):
+    random = digits_problem(rate=0.9, seed=0).train
+    torch.manual_seed(0)
+    fix = tailcut.repair(
+        build("mlp", (1, 8, 8), 10),
+        random.loader(),
+        readout=readout,
+        depth="head",
+        views=["rotate"],
+        progress=False,
+    )
+    assert fix.verdict == "unknown"
+    assert fix.reason == (
+        "training labels cannot judge a readout fitted on them; bring 500 held-out samples, "
+        "noisy labels will do"
+    )
+
+
+def test_a_head_without_bias_is_only_projected(memoriser):
+    model = copy.deepcopy(memoriser.network)
+    model[-1].bias = None
+    p = memoriser.problem
+    fix = tailcut.repair(model, p.train.loader(), p.holdout.loader(), progress=False)
+    assert fix.verdict == "cut"
+    assert set(fix.candidates["readout"]) == {"own head", "project"}
 
 
 @pytest.mark.parametrize("readout", ["project", "ridge", "centroid", "lda"])
@@ -208,7 +237,7 @@ def test_a_cut_asked_for_is_made(memoriser, readout):
         progress=False,
     )
     assert (fix.verdict, fix.readout, fix.rank, fix.strength) == ("cut", readout, 9, float("inf"))
-    assert fix.reason == f"{readout} at rank 9, as asked for"
+    assert fix.reason.startswith(f"{readout} at rank 9, as asked for")
 
 
 def test_fewer_samples_than_features_work_and_an_impossible_rank_names_the_limit(memoriser):

@@ -17,6 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 
 from tailcut.errors import DataError
 from tailcut.lab import noise
+from tailcut.numerics.checks import checked_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +111,14 @@ class Problem:
         """Shuffle a clean pool, corrupt it and cut it into train and holdout.
 
         Raises:
-            DataError: A pool smaller than train + holdout.
+            DataError: A pool smaller than train + holdout, or an empty part.
         """
+        if train < 1 or holdout < 2 or not len(test):
+            raise DataError(
+                f"{train} training, {holdout} held-out and {len(test)} test samples",
+                wanted="at least 1, 2 and 1",
+                advice="Correct the sizes",
+            )
         if train + holdout > len(pool):
             raise DataError(
                 f"{train} training and {holdout} held-out samples from a pool of {len(pool)}",
@@ -139,7 +146,7 @@ def parquet(path: str | Path) -> Samples:
         DataError: No such file, columns that are not there, or images of several sizes.
     """
     images, labels_N = images_and_labels(Path(path))
-    pixels = [np.asarray(image()) for image in images]
+    pixels = [np.asarray(image().convert("RGB")) for image in images]
     sizes = {each.shape for each in pixels}
     if len(sizes) > 1:
         raise DataError(
@@ -175,15 +182,18 @@ def images_and_labels(path: Path) -> tuple[list[Callable[[], Any]], Tensor]:
             wanted="an image column (img or image) and a label column (label or labels)",
             advice="Rename the columns",
         )
-    images = [_opener(cell["bytes"]) for cell in table[image]]
-    return images, torch.from_numpy(table[label].to_numpy().astype(np.int64))
+    images = [opener(cell["bytes"]) for cell in table[image]]
+    return images, checked_labels(table[label], None, path.name)
 
 
-def _opener(encoded: bytes) -> Callable[[], Any]:
+def opener(source: bytes | Path) -> Callable[[], Any]:
+    """Opens an encoded image or a file when called: greyscale stays so, all else becomes RGB."""
+
     def opened() -> Any:
         from PIL import Image
 
-        return Image.open(io.BytesIO(encoded)).convert("RGB")
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        return image if image.mode == "L" else image.convert("RGB")
 
     return opened
 

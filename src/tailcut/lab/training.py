@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tailcut.errors import DataError, StoreError
 from tailcut.lab.data import Problem
 from tailcut.network import store
 from tailcut.network.stream import accuracy, device_of
@@ -35,6 +37,14 @@ class Recipe:
     learning_rate: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise DataError(
+                f"{self.epochs} epochs of batches of {self.batch_size}",
+                wanted="at least 1 of each",
+                advice="Correct the recipe",
+            )
 
 
 DIGITS = Recipe(epochs=100, learning_rate=0.02)
@@ -124,7 +134,8 @@ def train(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
-    trained = _resumed(checkpoint, parts)
+    about = _about(problem, recipe, seed)
+    trained = _resumed(checkpoint, parts, about)
     for number in range(len(trained.epochs) + 1, recipe.epochs + 1):
         start = time.perf_counter()
         loader = problem.train.loader(recipe.batch_size, shuffle=True, seed=1000 * seed + number)
@@ -134,7 +145,7 @@ def train(
         seconds = time.perf_counter() - start
         trained.add(Epoch(number, loss, hits, held, test, seconds), network.state_dict())
         if checkpoint is not None:
-            _keep(checkpoint, parts, trained)
+            _keep(checkpoint, parts, trained, about)
         on_epoch(trained.epochs[-1])
     return trained
 
@@ -168,18 +179,39 @@ def _fast(inputs: Tensor) -> Tensor:
     return inputs.contiguous(memory_format=torch.channels_last)
 
 
-def _keep(checkpoint: Path, parts: dict[str, Any], trained: Trained) -> None:
+def _about(problem: Problem, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What a checkpoint belongs to."""
+    labels = zlib.crc32(problem.train.given.numpy().tobytes())
+    return {**asdict(recipe), "seed": seed, "samples": len(problem.train), "labels": labels}
+
+
+def _keep(checkpoint: Path, parts: dict[str, Any], trained: Trained, about: dict[str, Any]) -> None:
     content = {name: part.state_dict() for name, part in parts.items()}
     content["epochs"] = [asdict(epoch) for epoch in trained.epochs]
     content["oracle"], content["noisy"] = trained.oracle, trained.noisy
+    content["about"] = about
     store.write_atomically(checkpoint, lambda place: torch.save(content, place))
 
 
-def _resumed(checkpoint: Path | None, parts: dict[str, Any]) -> Trained:
+def _resumed(checkpoint: Path | None, parts: dict[str, Any], about: dict[str, Any]) -> Trained:
     if checkpoint is None or not checkpoint.is_file():
         return Trained()
     content = store.load_checkpoint(checkpoint)
-    for name, part in parts.items():
-        part.load_state_dict(content[name])
-    epochs = [Epoch(**epoch) for epoch in content["epochs"]]
-    return Trained(epochs, content["network"], content["oracle"], content["noisy"])
+    theirs = content.get("about") if isinstance(content, dict) else None
+    if theirs != about:
+        raise StoreError(
+            f"{checkpoint} is of another training: {theirs}",
+            wanted=f"a checkpoint of {about}",
+            advice="Delete it, or train into another directory",
+        )
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+        epochs = [Epoch(**epoch) for epoch in content["epochs"]]
+        return Trained(epochs, content["network"], content["oracle"], content["noisy"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as cause:
+        raise StoreError(
+            f"{checkpoint} does not fit this network ({cause})",
+            wanted="a checkpoint of the same network",
+            advice="Delete it, or train into another directory",
+        ) from None

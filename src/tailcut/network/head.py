@@ -109,6 +109,12 @@ def find_head(model: nn.Module, inputs: Inputs) -> Head:
             wanted="a network whose logits come from a Linear (or a 1x1 convolution)",
             advice="Pass the classifier itself rather than its backbone",
         )
+    if logits_NK.shape[1] < 2:
+        raise HeadError(
+            f"{type(model).__name__} has one output",
+            wanted="one logit for each class, two for yes and no",
+            advice="Wrap the model so that it returns two logits, the first of them 0",
+        )
     trials: dict[str, float | HeadError] = {}
     for head in (_as_head(model, name) for name in reversed(ran)):
         if head.classes == logits_NK.shape[1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -65,17 +65,28 @@ class RandomSample:
 
 
 def fingerprints(inputs: Inputs) -> Iterator[int]:
-    """One number for each sample, equal for equal inputs and hardly ever otherwise."""
-    tensors = [inputs] if isinstance(inputs, Tensor) else [inputs[key] for key in sorted(inputs)]
+    """One number for each sample, equal for equal inputs and hardly ever otherwise.
+
+    Padding of token inputs, where the attention mask is 0, does not count.
+    """
+    tensors = [inputs] if isinstance(inputs, Tensor) else _without_padding(inputs)
     columns = [_sketch(tensor) for tensor in tensors]
-    return (hash(b"".join(row)) for row in zip(*columns, strict=True))
+    return (hash(b"|".join(row)) for row in zip(*columns, strict=True))
+
+
+def _without_padding(inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    mask = inputs.get("attention_mask")
+    tensors = [inputs[key] for key in sorted(inputs)]
+    if mask is None:
+        return tensors
+    return [each * mask if each.shape == mask.shape else each for each in tensors]
 
 
 def _sketch(tensor: Tensor, most: int = 512) -> list[bytes]:
-    """The bytes of up to `most` evenly spaced entries of every sample."""
+    """The bytes of up to `most` evenly spaced entries of every sample, without trailing zeros."""
     flat = tensor.reshape(len(tensor), -1)
     step = max(1, flat.shape[1] // most)
-    return [row.tobytes() for row in flat[:, ::step].cpu().float().numpy()]
+    return [row.tobytes().rstrip(b"\0") for row in flat[:, ::step].cpu().float().numpy()]
 
 
 def _batch(rows: list[_Kept]) -> Batch:

@@ -29,6 +29,10 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Let `write` fill a temporary file beside `path`, then rename it into place.
 
     A full disk, an interrupt or an error leaves whatever was there before, and no litter.
+
+    Raises:
+        StoreError: A writer that failed for a reason of its own, such as a full disk.
+        OSError: As the system told it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +40,12 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     try:
         write(temporary)
         temporary.replace(path)
+    except (SafetensorError, RuntimeError) as cause:
+        raise StoreError(
+            f"{path} could not be written ({_first_line(cause)})",
+            wanted="room on the disk and the right to write",
+            advice="Free some space, or write to another directory",
+        ) from cause
     finally:
         temporary.unlink(missing_ok=True)
     return path
@@ -228,12 +238,16 @@ def _not_json(path: Path, cause: object) -> StoreError:
 
 
 def _damaged(path: Path, cause: object) -> StoreError:
-    told = str(cause).strip().partition("\n")[0].partition(". ")[0] or type(cause).__name__
     return StoreError(
-        f"{path} cannot be read ({told.rstrip('.')})",
+        f"{path} cannot be read ({_first_line(cause)})",
         wanted="a whole safetensors or torch file",
         advice="It is truncated or of another format: copy or save it again",
     )
+
+
+def _first_line(cause: object) -> str:
+    told = str(cause).strip().partition("\n")[0].partition(". ")[0] or type(cause).__name__
+    return told.rstrip(".")
 
 
 def _plain(value: Any) -> Any:

@@ -26,12 +26,8 @@ def folded(model: nn.Module, head: Head, weight_KD: Tensor, bias_K: Tensor | Non
     Raises:
         HeadError: A bias for a head that has none.
     """
-    if bias_K is not None and not head.bias and bias_K.any():
-        raise HeadError(
-            f"a bias to fold into the head {head.name!r}, which has none",
-            wanted="a cut without a bias",
-            advice='Use readout="project", which has an uncentred form for such heads',
-        )
+    if bias_K is not None and bias_K.any():
+        require_bias(head)
     twin = copy.deepcopy(model)
     module = head.module(twin)
     with torch.no_grad():
@@ -39,6 +35,20 @@ def folded(model: nn.Module, head: Head, weight_KD: Tensor, bias_K: Tensor | Non
         if module.bias is not None and bias_K is not None:
             module.bias.copy_(bias_K)
     return twin
+
+
+def require_bias(head: Head) -> None:
+    """Refuse to fold a readout with a bias into a head without one.
+
+    Raises:
+        HeadError: A head without bias.
+    """
+    if not head.bias:
+        raise HeadError(
+            f"a bias to fold into the head {head.name!r}, which has none",
+            wanted="a cut without a bias",
+            advice='Use readout="project", which has an uncentred form for such heads',
+        )
 
 
 def equivalence(

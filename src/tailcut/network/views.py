@@ -43,12 +43,13 @@ def auto_views(inputs: Inputs) -> list[View]:
     """Views to try for inputs of this form: geometry and noise for images, else noise.
 
     Which of them keep the label, and under which the memory is gone, is measured, not
-    assumed: a mirrored digit is not a digit, a mirrored dog is a dog.
-
-    Raises:
-        DataError: Inputs without a floating tensor, for which no view is known.
+    assumed: a mirrored digit is not a digit, a mirrored dog is a dog. For inputs without
+    exactly one floating tensor, such as tokens, no view is known: then there is none.
     """
-    tensor = _floating(inputs)[1]
+    try:
+        tensor = _floating(inputs)[1]
+    except DataError:
+        return []
     image = tensor.ndim == 4 and min(tensor.shape[2:]) >= 8
     names = ["flip", "shift", "flip+shift", "rotate"] if image else []
     return [VIEWS[name] for name in [*names, "noise/4", "noise/2", "noise*3/4"]]

@@ -95,6 +95,39 @@ def choose(
     Raises:
         DataError: Fewer than two samples.
     """
+    if ranks_C is None:
+        ranks_C = torch.zeros(scores.predictions_NC.shape[1])
+    gain = cross_fitted(scores, labels_N, ranks_C, seed=seed, tolerance=tolerance)
+    losses_NC, index = scores.losses(), 0
+    if gain.low > 0:
+        index = 1 + standard_error_rule(losses_NC[:, 1:], ranks_C[1:], tolerance)
+    hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
+    verdict: Verdict = "cut" if index else "leave"
+    return Choice(index, verdict, gain, hits_NC.mean(0), losses_NC.mean(0))
+
+
+def cross_fitted(
+    scores: Scores,
+    labels_N: Tensor,
+    ranks_C: Tensor,
+    *,
+    seed: int = 0,
+    tolerance: float = 0.25,
+    first: int = 0,
+) -> Gain:
+    """What choosing gains: each half of the samples reports on the other half's choice.
+
+    Args:
+        scores: Column 0 is the untouched network.
+        labels_N: Of the samples.
+        ranks_C: See `choose`.
+        seed: Of the halves.
+        tolerance: See `choose`.
+        first: The first candidate that may be chosen; 1 leaves the untouched network out.
+
+    Raises:
+        DataError: Fewer than two samples.
+    """
     n = len(labels_N)
     if n < 2:
         raise DataError(
@@ -103,16 +136,12 @@ def choose(
             advice="Hold out more samples; noisy labels will do",
         )
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
-    if ranks_C is None:
-        ranks_C = torch.zeros(hits_NC.shape[1])
     difference_N = torch.empty(n, dtype=torch.float64)
     for mine_N, other_N in halves(n, seed):
-        index = standard_error_rule(scores.losses_NC[mine_N], ranks_C, tolerance)
+        losses_nC = scores.losses(mine_N)[:, first:]
+        index = first + standard_error_rule(losses_nC, ranks_C[first:], tolerance)
         difference_N[other_N] = hits_NC[other_N, index] - hits_NC[other_N, 0]
-    gain = Gain.paired(difference_N)
-    index = standard_error_rule(scores.losses_NC, ranks_C, tolerance) if gain.low > 0 else 0
-    verdict: Verdict = "cut" if index else "leave"
-    return Choice(index, verdict, gain, hits_NC.mean(0), scores.losses_NC.mean(0))
+    return Gain.paired(difference_N)
 
 
 def halves(n: int, seed: int) -> list[tuple[Tensor, Tensor]]:

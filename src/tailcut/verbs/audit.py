@@ -201,7 +201,19 @@ def _fitted_on_the_other_half(
             labels_N = batch.labels.cpu()
             halves[0].update(features_ND[~second_N], given=labels_N[~second_N])
             halves[1].update(features_ND[second_N], given=labels_N[second_N])
+    for moments in halves:
+        _require_every_class(moments)
     return [Readout.lda(moments) for moments in reversed(halves)]
+
+
+def _require_every_class(half: Moments) -> None:
+    absent = torch.nonzero(half.counts["given"] == 0).flatten().tolist()
+    if absent:
+        raise DataError(
+            f"class {absent[0]} has no sample in one half of the training data",
+            wanted="a few samples of each class, so that each half can judge the other",
+            advice="Drop the classes that are hardly there, or bring more of their samples",
+        )
 
 
 def _probabilities(readout: Readout, features_ND: Tensor) -> Tensor:

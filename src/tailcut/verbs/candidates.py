@@ -14,13 +14,13 @@ from tailcut._typing import Batches
 from tailcut.network.head import Head
 from tailcut.network.stream import Batch
 from tailcut.network.views import View
-from tailcut.numerics.choice import Choice, Gain, choose
+from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.groundwork import UNTOUCHED, Groundwork
+from tailcut.verbs.groundwork import UNTOUCHED, Groundwork, Jury
 from tailcut.verbs.survey import Survey
 from tailcut.verbs.viewing import draws, through_views
 
@@ -49,7 +49,8 @@ class Weighed:
     """All candidates and what the jury says of them.
 
     Attributes:
-        groundwork: Views, jury and filter strengths.
+        groundwork: Views and filter strengths.
+        jury: Who judged these candidates; None if nobody could.
         candidates: C of them; the first is the untouched network.
         scores: Column for column; None without a jury.
         choice: None without a jury.
@@ -58,6 +59,7 @@ class Weighed:
     """
 
     groundwork: Groundwork
+    jury: Jury | None
     candidates: list[Candidate]
     scores: Scores | None
     choice: Choice | None
@@ -80,12 +82,12 @@ class Weighed:
             return self.models[strength]
         return self.groundwork.network(strength)
 
-    def gain_of(self, index: int) -> Gain | None:
-        """Gain of a candidate that the jury did not choose; None without a jury."""
-        if self.scores is None or self.groundwork.jury is None:
+    def cross_fitted_gain(self, seed: int) -> Gain | None:
+        """Of the best cut, whatever it gains; None without a jury."""
+        if self.scores is None or self.jury is None:
             return None
-        hits_NC = self.scores.predictions_NC == self.groundwork.jury.labels_N[:, None]
-        return Gain.paired(hits_NC[:, index].double() - hits_NC[:, 0].double())
+        ranks_C = _ranks(self.candidates, self.groundwork.survey.head.width)
+        return cross_fitted(self.scores, self.jury.labels_N, ranks_C, seed=seed, first=1)
 
     def temperature(self, index: int) -> float:
         """Of least log loss on the jury's labels; 1 without a jury."""
@@ -120,11 +122,14 @@ def weigh(
     it (docs/LOG.md).
     """
     survey, jury = groundwork.survey, groundwork.jury
-    names: Sequence[str] = READOUTS if readout == "auto" else (readout,)
-    if jury is not None and jury.view is not None and readout == "auto":
-        names = ("project",)
+    own_only = not survey.head.bias or (jury is not None and jury.view is not None)
+    names: Sequence[str] = (readout,)
+    if readout == "auto":
+        names = ("project",) if own_only else READOUTS
+    elif readout != "project" and jury is not None and jury.view is not None:
+        jury = None
     own_heads = depth != "head" and readout in ("auto", "project") and rank == "auto"
-    candidates, parts = _own_heads(groundwork, all_of_them=own_heads)
+    candidates, parts = _own_heads(groundwork, all_of_them=own_heads and jury is not None)
     models = {strength: groundwork.network(strength) for strength in groundwork.strengths}
     moments = {
         strength: view_moments(survey, model, train, groundwork.views, seed=seed, step=step)
@@ -140,12 +145,10 @@ def weigh(
             if jury is not None and features_ND is not None:
                 parts.append(Scores.of(made.prefix_logits(features_ND, ranks), jury.labels_N))
     if jury is None:
-        return Weighed(groundwork, candidates, None, None, models, moments)
+        return Weighed(groundwork, None, candidates, None, None, models, moments)
     scores = Scores.joined(parts)
-    width = survey.head.width
-    ranks_C = torch.tensor([width if each.rank is None else each.rank for each in candidates])
-    choice = choose(scores, jury.labels_N, ranks_C, seed=seed)
-    return Weighed(groundwork, candidates, scores, choice, models, moments)
+    choice = choose(scores, jury.labels_N, _ranks(candidates, survey.head.width), seed=seed)
+    return Weighed(groundwork, jury, candidates, scores, choice, models, moments)
 
 
 def view_moments(
@@ -182,6 +185,11 @@ def make_readout(name: str, moments: Moments, head: Head, model: nn.Module) -> R
 def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tensor:
     """Penultimate features (N x D), on the CPU."""
     return torch.cat([head.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
+
+
+def _ranks(candidates: Sequence[Candidate], width: int) -> Tensor:
+    """Kept ranks; a head that reads all directions keeps the width."""
+    return torch.tensor([width if each.rank is None else each.rank for each in candidates])
 
 
 def _own_heads(

@@ -27,17 +27,18 @@ class Decision:
     gain: Gain | None
 
 
-def decide(weighed: Weighed, *, asked: bool) -> Decision:
+def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
     """Read the verdict off the candidates.
 
     Args:
         weighed: All candidates.
         asked: The caller named both readout and rank: nothing is left to choose but how
             strongly to truncate the layers, and the cut is made whatever it gains.
+        seed: Of the halves.
     """
     if asked:
-        return _as_asked(weighed)
-    choice, jury = weighed.choice, weighed.groundwork.jury
+        return _as_asked(weighed, seed)
+    choice, jury = weighed.choice, weighed.jury
     if choice is None or jury is None:
         return Decision("unknown", 0, _nobody_can_tell(weighed), None)
     if choice.verdict == "cut":
@@ -50,19 +51,21 @@ def decide(weighed: Weighed, *, asked: bool) -> Decision:
     return Decision("unknown", 0, reason, choice.gain)
 
 
-def _as_asked(weighed: Weighed) -> Decision:
-    """Training labels under a view do not say what it is worth: fitted readouts know them."""
-    index, jury = weighed.best_cut(), weighed.groundwork.jury
+def _as_asked(weighed: Weighed, seed: int) -> Decision:
+    index, gain = weighed.best_cut(), weighed.cross_fitted_gain(seed)
     told = f"{weighed.candidates[index]}, as asked for"
-    gain = weighed.gain_of(index)
-    if gain is None or jury is None or jury.view is not None:
-        return Decision("cut", index, told, None)
-    return Decision("cut", index, f"{told}: {gain} on {jury.described}", gain)
+    if gain is not None and weighed.jury is not None:
+        told = f"{told}: {gain} on {weighed.jury.described}"
+    return Decision("cut", index, told, gain)
 
 
 def _nobody_can_tell(weighed: Weighed) -> str:
     screened = weighed.groundwork.screened
-    least = min((each.memorisation for each in screened if each.kept), default=1.0)
+    if weighed.groundwork.jury is not None:
+        return f"training labels cannot judge a readout fitted on them; {_BRING}"
+    if not screened:
+        return f"without views the training labels cannot judge a cut; {_BRING}"
+    least = min(each.memorisation for each in screened if each.kept)
     return (
         "no view makes the network forget its training labels (memorisation "
         f"{least:.2f} at best), so they cannot judge a cut; {_BRING}"

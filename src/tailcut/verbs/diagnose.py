@@ -14,6 +14,7 @@ from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.head import Head
 from tailcut.network.stream import Batch, logits_of, read
+from tailcut.network.surgery import require_bias
 from tailcut.network.views import Views
 from tailcut.numerics.checks import checked_labels
 from tailcut.numerics.choice import Gain, Verdict
@@ -37,6 +38,9 @@ from tailcut.verbs.progress import Steps, steps
 from tailcut.verbs.screening import Screened
 from tailcut.verbs.survey import PERMUTED, Survey, survey, with_clean
 
+_PARALLEL = 1024
+"""The widest features for which parallel analysis takes seconds only."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -55,7 +59,9 @@ class Diagnosis:
         verdict: "cut" (a cut gains), "leave" (none does) or "unknown" (nobody can tell).
         reason: Why, in one sentence.
         chosen: The candidate that the verdict speaks of; the untouched network if not "cut".
-        gain: On samples that judged and did not choose; None without judges.
+        gain: Cross-fitted: each half of the judging samples reports on the other half's
+            choice of a candidate. Views and at most two filter strengths were settled before,
+            with all of them. None without judges.
         judges: How many labels of which samples judged; None if nobody could.
         candidates: All of them, with accuracy and log loss on the judges' given labels.
         curve: Accuracy of the chosen readout at every rank ("given": judges' labels; "clean":
@@ -91,11 +97,13 @@ class Diagnosis:
     @cached_property
     def references(self) -> dict[str, int]:
         """Label-free reference ranks: for comparison, never used to choose."""
-        return {
+        ranks = {
             "Marchenko-Pastur": marchenko_pastur_rank(self.spectrum),
             "Gavish-Donoho": gavish_donoho_rank(self.spectrum),
-            "parallel analysis": parallel_analysis_rank(self.moments),
         }
+        if self.spectrum.width <= _PARALLEL:
+            ranks["parallel analysis"] = parallel_analysis_rank(self.moments)
+        return ranks
 
     def __repr__(self) -> str:
         noise = "" if self.noise is None else f"; label noise about {100 * self.noise.rate:.0f} %"
@@ -176,9 +184,11 @@ def examine(
     found = survey(model, train, holdout, clean_N=clean_N, device=device, seed=seed, step=step)
     if readout != "project":
         found.moments.require_classes()
+    if readout not in {"auto", "project"}:
+        require_bias(found.head)
     ground = lay(found, views, depth, seed=seed, step=step)
     weighed = weigh(ground, train, depth=depth, readout=readout, rank=rank, seed=seed, step=step)
-    decision = decide(weighed, asked="auto" not in (readout, rank))
+    decision = decide(weighed, asked="auto" not in (readout, rank), seed=seed)
     step("folding and curves")
     made = cut(weighed, decision.index)
     diagnosis = Diagnosis(
@@ -186,16 +196,16 @@ def examine(
         reason=decision.reason,
         chosen=weighed.candidates[decision.index],
         gain=decision.gain,
-        judges=None if ground.jury is None else ground.jury.described,
+        judges=None if weighed.jury is None else weighed.jury.described,
         candidates=weighed.table(decision.index),
-        curve=_curve(made, found.head, ground.jury, clean_batches),
+        curve=_curve(made, found.head, weighed.jury, clean_batches),
         spectrum=found.spectrum,
         moments=found.moments,
         memorisation=found.memorisation,
         views=ground.screened,
         noise=noise_among(ground, made.before, seed=seed),
         segregation=_segregation(found.moments, found.spectrum),
-        holdout=_held_out(ground.jury, weighed.accuracy_of(0), decision.gain, decision.index),
+        holdout=_held_out(weighed.jury, weighed.accuracy_of(0), decision.gain, decision.index),
         clean=_on_true_labels(found, made, train, clean_N, clean_batches),
         seconds=step.seconds,
     )

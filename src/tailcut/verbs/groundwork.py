@@ -114,7 +114,7 @@ def lay(
     step("filter strengths")
     own = Scores.joined([_judge(_truncated(survey, layers, each), jury) for each in tried])
     places = [place for place, strength in enumerate(tried) if strength in allowed]
-    best = _best_on_halves(own.losses_NC[:, places], seed)
+    best = _best_on_halves(own, places, seed)
     strengths = [allowed[place] for place in best]
     return Groundwork(survey, layers, screened, jury, tried, own, strengths)
 
@@ -152,11 +152,11 @@ def _judge(model: nn.Module, jury: Jury) -> Scores:
     return Scores.of(logits(), jury.labels_N)
 
 
-def _best_on_halves(losses_NC: Tensor, seed: int) -> list[int]:
-    """Places of least loss on each half: one, or two where the halves differ."""
-    gentleness_C = torch.arange(losses_NC.shape[1], dtype=torch.float64)
+def _best_on_halves(own: Scores, places: list[int], seed: int) -> list[int]:
+    """Which of the places has the least loss on each half: one, or two where they differ."""
+    gentleness_C = torch.arange(len(places))
     best = [
-        standard_error_rule(losses_NC[mine_N], gentleness_C, 0)
-        for mine_N, _ in halves(len(losses_NC), seed)
+        standard_error_rule(own.losses(mine_N)[:, places], gentleness_C, 0)
+        for mine_N, _ in halves(len(own.predictions_NC), seed)
     ]
     return list(dict.fromkeys(best))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from tailcut.errors import DataError
@@ -19,7 +20,7 @@ def check_options(depth: Any = "auto", readout: Any = "auto", rank: Any = "auto"
     """
     _one_of("depth", depth, DEPTHS)
     _one_of("readout", readout, ("auto", *READOUTS))
-    if rank != "auto" and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+    if rank != "auto" and (isinstance(rank, bool) or not isinstance(rank, Integral) or rank < 1):
         raise DataError(
             f"rank={rank!r}",
             wanted='"auto" or a whole number of at least 1',

@@ -98,8 +98,14 @@ class Repair:
         return runs.rank_curve_of(self.summary)
 
     def predict_proba(self, inputs: Inputs | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Class probabilities (N x K, float32) of one batch of inputs."""
-        given = torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
+        """Class probabilities (N x K, float32) of one batch of inputs.
+
+        After a cut that was judged they are those of the judges' given labels: as unsure as
+        these are noisy. Else they are the network's own.
+        """
+        given: Inputs = inputs if not isinstance(inputs, np.ndarray) else torch.from_numpy(inputs)
+        if isinstance(given, Tensor) and given.is_floating_point():
+            given = given.to(next(self.model.parameters()).dtype)
         return torch.softmax(logits_of(self.model, given).float(), 1).cpu().numpy()
 
     def features(self, loader: Batches) -> Tensor:
@@ -157,9 +163,9 @@ def repair(
     """Cut memorised label noise out of a trained network: no retraining, no clean labels.
 
     Readouts are fitted on views of the training samples, under which the network has forgotten
-    the labels it memorised, at several strengths of truncating all layers; every rank of
-    every readout is judged on held-out given labels, and the best is folded into a copy of
-    the network. Where no cut gains for sure, nothing is changed.
+    the labels it memorised, behind the one or two best strengths of truncating all layers;
+    each is judged on held-out given labels at ranks four to an octave, and the best is folded
+    into a copy of the network. Where no cut gains for sure, nothing is changed.
 
     Args:
         model: A trained classifier; it is never changed.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from tailcut._typing import Batches
+from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
 from tailcut.network.head import Head, find_head
 from tailcut.network.sample import RandomSample, fingerprints
@@ -19,6 +20,9 @@ from tailcut.numerics.spectrum import Spectrum
 
 SAMPLE = 4096
 """Training samples that layers, views and held-out choices are measured on, at most."""
+
+_SAMPLE_BYTES = 2**29
+"""And at most this much memory of them: 850 images of 3 x 224 x 224 floats."""
 
 PERMUTED = tuple(f"permuted {number}" for number in range(19))
 """Label sets for the null of the segregation index: its p-value goes down to 1/20."""
@@ -59,8 +63,11 @@ class Survey:
 
 
 def memorisation(agreement: float, unseen: float) -> float:
-    """m = (agreement - unseen) / (1 - unseen): 1 repeats every label it saw, 0 no more than any."""
-    return (agreement - unseen) / max(1 - unseen, 1e-9)
+    """m = (agreement - unseen) / (1 - unseen): 1 repeats every label it saw, 0 no more than any.
+
+    0 where every unseen label is predicted: there is nothing left to remember.
+    """
+    return (agreement - unseen) / (1 - unseen) if unseen < 1 else 0.0
 
 
 def survey(
@@ -88,11 +95,11 @@ def survey(
         HeadError: No head that gives the logits.
         DataError: Data that cannot be used, or a holdout that overlaps the training data.
     """
-    twin = own_copy(model, device)
-    head = find_head(twin, next(read(train)).inputs)
+    twin, first = own_copy(model, device), next(read(train)).inputs
+    head, size = find_head(twin, first), _sample_size(first)
     known = ("clean", "given", *PERMUTED) if clean_N is not None else ("given",)
     moments = Moments(head.width, head.classes, known)
-    sample, seen, hits = RandomSample(SAMPLE, seed), set[int](), 0
+    sample, seen, hits = RandomSample(size, seed), Counter[int](), 0
     generator = torch.Generator().manual_seed(seed)
     for batch, true_N in with_clean(train, clean_N, head.classes):
         step("survey")
@@ -103,7 +110,7 @@ def survey(
         if holdout is not None:
             seen.update(fingerprints(batch.inputs))
     _require_two_classes(moments)
-    held, unseen = _held_out(twin, holdout, head.classes, seen, seed)
+    held, unseen = _held_out(twin, holdout, head.classes, seen, size, seed)
     spectrum, agreement = Spectrum.of(moments), hits / moments.n
     return Survey(twin, head, moments, spectrum, agreement, sample.batches(), held, unseen)
 
@@ -153,22 +160,36 @@ def _label_sets(
 
 
 def _held_out(
-    twin: nn.Module, holdout: Batches | None, classes: int, seen: set[int], seed: int
+    twin: nn.Module,
+    holdout: Batches | None,
+    classes: int,
+    seen: Counter[int],
+    size: int,
+    seed: int,
 ) -> tuple[list[Batch], float | None]:
+    """Held-out samples and their accuracy; more copies than the data repeats itself are refused."""
     if holdout is None:
         return [], None
-    sample, hits, copies = RandomSample(SAMPLE, seed), 0, 0
+    repeated = sum(count for count in seen.values() if count > 1) / seen.total()
+    sample, hits, copies = RandomSample(size, seed), 0, 0
     for batch in read(holdout, classes):
         hits += int((logits_of(twin, batch.inputs).argmax(1).cpu() == batch.labels.cpu()).sum())
         copies += sum(mark in seen for mark in fingerprints(batch.inputs))
         sample.update(batch)
-    if copies > _OVERLAP * sample.seen:
+    if copies > (_OVERLAP + repeated) * sample.seen:
         raise DataError(
             f"{copies} of {sample.seen} held-out samples are also training samples",
             wanted="a holdout that the network never trained on",
             advice="Hold out other samples, or leave the holdout out",
         )
     return sample.batches(), hits / sample.seen
+
+
+def _sample_size(inputs: Inputs) -> int:
+    """As many samples as `_SAMPLE_BYTES` hold, at most `SAMPLE`."""
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    each = sum(tensor[0].numel() * tensor.element_size() for tensor in tensors)
+    return min(SAMPLE, max(256, _SAMPLE_BYTES // max(each, 1)))
 
 
 def _require_two_classes(moments: Moments) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tailcut
-from tailcut import specs
+from tailcut import models, sources
 from tailcut.cli import main
 from tailcut.network.stream import read
 
@@ -39,8 +39,8 @@ def folder(tmp_path_factory):
 
 
 def loaded(word, model="lab:mlp", batch_size=32):
-    rows = specs.rows(word)
-    return rows, list(read(rows.batches(specs.network(model).collate, batch_size)))
+    rows = sources.rows(word)
+    return rows, list(read(rows.batches(models.network(model).collate, batch_size)))
 
 
 def test_an_image_folder_has_one_class_for_each_subfolder(folder):
@@ -70,7 +70,7 @@ def test_a_parquet_file_of_another_form_is_told(tmp_path):
     path = tmp_path / "train.parquet"
     pd.DataFrame({"pixels": [1], "label": [0]}).to_parquet(path)
     with pytest.raises(tailcut.DataError) as error:
-        specs.rows(f"parquet:{path}")
+        sources.rows(f"parquet:{path}")
     assert str(error.value) == (
         "train.parquet has the columns ['pixels', 'label']; wanted an image column (img or image) "
         "and a label column (label or labels). Rename the columns."
@@ -88,24 +88,58 @@ def test_npz_brings_true_labels_along(tmp_path):
 
 def test_npz_without_labels_is_told(tmp_path):
     np.savez(tmp_path / "a.npz", inputs=np.zeros((4, 5)))
-    with pytest.raises(tailcut.StoreError) as error:
-        specs.rows(f"npz:{tmp_path}/a.npz")
+    with pytest.raises(tailcut.SpecError) as error:
+        sources.rows(f"npz:{tmp_path}/a.npz")
     assert str(error.value) == (
-        f"{tmp_path}/a.npz cannot be read ('labels'); wanted an npz file with the arrays inputs "
-        "and labels, and perhaps clean. Save it with numpy.savez(path, inputs=..., labels=...)."
+        f"{tmp_path}/a.npz holds the arrays ['inputs']; wanted inputs and labels, and perhaps "
+        "clean. Save it with numpy.savez(path, inputs=..., labels=...)."
     )
+
+
+def test_labels_in_a_file_are_never_rounded(tmp_path):
+    np.savez(tmp_path / "a.npz", inputs=np.zeros((2, 5)), labels=[0.6, 1.9])
+    with pytest.raises(tailcut.DataError, match=r"a\.npz has labels of type torch\.float64"):
+        sources.rows(f"npz:{tmp_path}/a.npz")
 
 
 def test_npz_never_unpickles(tmp_path):
     np.savez(tmp_path / "a.npz", inputs=np.array([print], dtype=object), labels=[0])
-    with pytest.raises(tailcut.StoreError, match="allow_pickle=False"):
-        specs.rows(f"npz:{tmp_path}/a.npz")
+    with pytest.raises(tailcut.SpecError, match="allow_pickle=False"):
+        sources.rows(f"npz:{tmp_path}/a.npz")
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet", "tsv"])
+def test_a_damaged_file_is_told(tmp_path, kind):
+    (tmp_path / "a").write_bytes(b"PK\x03\x04\xff half a file")
+    with pytest.raises(tailcut.SpecError) as error:
+        sources.rows(f"{kind}:{tmp_path}/a")
+    assert str(error.value).startswith(f"'{kind}:{tmp_path}/a' cannot be read (")
+    assert str(error.value).endswith(
+        "; wanted whole files of the form that the word names. Check the path and the form; "
+        "parquet files and images need tailcut[images]."
+    )
+
+
+def test_an_image_that_is_none_is_told_with_its_row(tmp_path):
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "a.png").write_bytes(b"no image")
+    with pytest.raises(tailcut.DataError, match="row 0 cannot be opened"):
+        loaded(f"imagefolder:{tmp_path}")
+
+
+def test_greyscale_images_keep_their_one_channel(tmp_path):
+    (tmp_path / "0").mkdir()
+    Image.new("L", (6, 4)).save(tmp_path / "0" / "a.png")
+    assert loaded(f"imagefolder:{tmp_path}")[1][0].inputs.shape == (1, 1, 4, 6)
 
 
 def test_tsv_with_and_without_a_header(tmp_path):
     (tmp_path / "plain.tsv").write_text("good film\t1\nbad\tfilm\t0\n")
     (tmp_path / "glue.tsv").write_text("sentence\tlabel\ngood film\t1\n")
-    plain, glue = specs.rows(f"tsv:{tmp_path}/plain.tsv"), specs.rows(f"tsv:{tmp_path}/glue.tsv")
+    plain, glue = (
+        sources.rows(f"tsv:{tmp_path}/plain.tsv"),
+        sources.rows(f"tsv:{tmp_path}/glue.tsv"),
+    )
     assert (plain.items, plain.labels_N.tolist()) == (["good film", "bad\tfilm"], [1, 0])
     assert (glue.items, glue.labels_N.tolist()) == (["good film"], [1])
 
@@ -113,7 +147,7 @@ def test_tsv_with_and_without_a_header(tmp_path):
 def test_tsv_with_class_names_is_told(tmp_path):
     (tmp_path / "a.tsv").write_text("good\t1\nbad\tnegative\n")
     with pytest.raises(tailcut.SpecError) as error:
-        specs.rows(f"tsv:{tmp_path}/a.tsv")
+        sources.rows(f"tsv:{tmp_path}/a.tsv")
     assert str(error.value) == (
         f"row 2 of {tmp_path}/a.tsv is 'bad<tab>negative'; wanted a text, a tab and an integer "
         "label. Map class names to the integers that the network was trained on."
@@ -121,7 +155,7 @@ def test_tsv_with_class_names_is_told(tmp_path):
 
 
 def test_images_for_a_text_model_are_refused(folder):
-    rows = specs.rows(f"imagefolder:{folder}")
+    rows = sources.rows(f"imagefolder:{folder}")
     with pytest.raises(tailcut.SpecError) as error:
         rows.batches({"text": list}, 8)
     assert str(error.value) == (
@@ -151,7 +185,8 @@ def test_factories_of_a_package_give_model_and_data(tmp_path, monkeypatch):
         "def data():\n    torch.manual_seed(0)\n"
         "    return [(torch.randn(30, 4), torch.arange(30) % 3)]\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     words = "repair shop.parts:model --data shop.parts:data --readout project --rank 2 --quiet"
     assert main([*words.split(), "--out", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["rank"] == 2
@@ -197,7 +232,18 @@ def sentiment(tmp_path_factory):
     BertForSequenceClassification(config).save_pretrained(root)
     lines = [f"{'good' if n % 2 else 'bad'} {'film plot'[: 4 + n % 6]}\t{n % 2}" for n in range(40)]
     (root / "train.tsv").write_text("\n".join(lines))
+    other = [
+        f"{'fine' if n % 2 else 'film bad'} {'plot ' * (n % 9)}fine\t{n % 2}" for n in range(20)
+    ]
+    (root / "other.tsv").write_text("\n".join(other))
     return root
+
+
+def test_a_text_classifier_needs_no_dials(sentiment, tmp_path, capsys):
+    words = f"repair hf:{sentiment} --data tsv:{sentiment}/train.tsv[:20] --out {tmp_path}"
+    words += f" --holdout tsv:{sentiment}/other.tsv --json"
+    assert main(words.split()) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] in {"cut", "leave"}
 
 
 def test_a_text_classifier_of_a_hub_folder_is_repaired_into_such_a_folder(sentiment, tmp_path):
@@ -227,7 +273,7 @@ def test_a_data_set_of_the_hub_is_read_from_a_local_folder(sentiment, tmp_path, 
 def test_a_library_that_is_not_there_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(tailcut.SpecError) as error:
-        specs.network("timm:resnet10t")
+        models.network("timm:resnet10t")
     assert str(error.value).endswith(
         "wanted tailcut with the extra 'timm'. Run: pip install 'tailcut[timm]'."
     )
@@ -237,4 +283,4 @@ def test_a_library_that_is_not_there_names_its_extra(monkeypatch):
 def test_a_model_that_a_library_does_not_have_is_told(word):
     library = word.partition(":")[0]
     with pytest.raises(tailcut.SpecError, match=f"{library} has no model 'resnet1'; wanted a name"):
-        specs.network(word)
+        models.network(word)
