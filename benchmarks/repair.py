@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 import tailcut
 from tailcut.lab.baselines import papers_cut
@@ -89,8 +90,6 @@ def true_rate(done: Experiment) -> float:
 
 def issues_auroc(done: Experiment) -> float | None:
     """How well the label score finds the wrong labels: 0.5 is chance; None without any."""
-    from sklearn.metrics import roc_auc_score
-
     train = done.problem.train
     assert train.clean is not None
     wrong = (train.given != train.clean).numpy()
