@@ -70,6 +70,7 @@ def measure(setting: str, rate: float, seed: int, checkpoints: Path) -> dict[str
         "fit": done.fit,
         "accuracy": accuracies,
         "noise_rate": true_rate(done),
+        "estimated_noise_rate": (fix.summary["noise"] or {}).get("rate"),
         "issues_auroc": issues_auroc(done),
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
@@ -78,7 +79,8 @@ def measure(setting: str, rate: float, seed: int, checkpoints: Path) -> dict[str
 
 def brief(summary: dict[str, Any]) -> dict[str, Any]:
     """A result without its long tables."""
-    return {key: value for key, value in summary.items() if key not in {"candidates", "spectrum"}}
+    long = {"candidates", "noise", "spectrum"}
+    return {key: value for key, value in summary.items() if key not in long}
 
 
 def true_rate(done: Experiment) -> float:
@@ -112,7 +114,7 @@ def table(results: Path) -> str:
             "share left alone": float(result["with_holdout"]["verdict"] == "leave"),
             "label issues AUROC": result["issues_auroc"],
             "noise rate": result["noise_rate"],
-            "estimated noise rate": (result["with_holdout"]["noise"] or {}).get("rate"),
+            "estimated noise rate": result.get("estimated_noise_rate"),
         }
         rows.append({**key, **numbers, **told})
     lines = []

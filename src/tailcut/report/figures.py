@@ -52,7 +52,7 @@ def rank_curve(summary: Mapping[str, Any]) -> str:
         mark_cut(axes, rank, last)
         label_lines(axes, lines)
 
-    return render("curve", _curve_in_words(lines, rank), draw, margins=(58, 46, 112, 22))
+    return render("curve", _curve_in_words(lines, rank), draw, margins=(68, 46, 112, 22))
 
 
 def spectrum(summary: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from tailcut.network.views import View, Views
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.transition import Noise, anchor_noise
-from tailcut.verbs.groundwork import Groundwork, lay
+from tailcut.verbs.groundwork import STRENGTHS, UNTOUCHED, Groundwork, lay
 from tailcut.verbs.options import check_options
 from tailcut.verbs.progress import steps
 from tailcut.verbs.survey import survey
@@ -95,15 +95,16 @@ def find_label_issues(
         said = out_of_fold(
             network, found.head, train, ground.views, repeats=repeats, seed=seed, step=step
         )
-    return issues_table(said)
+        noise = noise_among(ground, seed=seed) or said.noise
+    return issues_table(said, noise.rate)
 
 
-def issues_table(said: OutOfFold) -> pd.DataFrame:
-    """Scores and flags from out-of-fold probabilities."""
+def issues_table(said: OutOfFold, rate: float) -> pd.DataFrame:
+    """Scores from out-of-fold probabilities, and flags for a share of at most `rate`."""
     predicted_N = said.probabilities_NK.argmax(1)
     score_N = said.probabilities_NK.gather(1, said.given_N[:, None])[:, 0].clamp(0, 1)
     contradicted_N = predicted_N != said.given_N
-    most = min(round(said.noise.rate * len(score_N)), int(contradicted_N.sum()))
+    most = min(round(rate * len(score_N)), int(contradicted_N.sum()))
     suspicion_N = torch.where(contradicted_N, score_N, 2)
     flagged_N = torch.zeros(len(score_N), dtype=torch.bool)
     flagged_N[suspicion_N.argsort(stable=True)[:most]] = True
@@ -162,17 +163,21 @@ def out_of_fold(
     return OutOfFold(torch.cat(probabilities), torch.cat(given), torch.cat(numbers))
 
 
-def noise_among(ground: Groundwork, network: nn.Module, *, seed: int) -> Noise | None:
-    """Label noise of the sampled training data; None where a class has hardly a sample."""
-    survey_ = ground.survey
-    sample = [(batch.inputs, batch.labels, batch.index) for batch in survey_.sample]
+def noise_among(ground: Groundwork, *, seed: int) -> Noise | None:
+    """Label noise of the sampled training data; None where a class has hardly a sample.
+
+    Taken behind the strongest filter: what a network still remembers of wrong labels, it
+    counts as right ones (docs/LOG.md).
+    """
+    found = ground.survey
+    sample = [(batch.inputs, batch.labels, batch.index) for batch in found.sample]
     try:
         return out_of_fold(
-            network,
-            survey_.head,
+            ground.network(STRENGTHS[-1] if ground.layers.grams else UNTOUCHED),
+            found.head,
             sample,
             ground.views,
-            repeats=draws(sum(map(len, survey_.sample)), ground.views),
+            repeats=draws(sum(map(len, found.sample)), ground.views),
             seed=seed,
             step=lambda _: None,
         ).noise

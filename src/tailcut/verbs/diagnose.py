@@ -203,7 +203,7 @@ def examine(
         moments=found.moments,
         memorisation=found.memorisation,
         views=ground.screened,
-        noise=noise_among(ground, made.before, seed=seed),
+        noise=noise_among(ground, seed=seed),
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(weighed.jury, weighed.accuracy_of(0), decision.gain, decision.index),
         clean=_on_true_labels(found, made, train, clean_N, clean_batches),
