@@ -266,10 +266,15 @@ def on_input(told: Mapping[nn.Module, Callable[[Tensor], object]]) -> Iterator[N
             handle.remove()
 
 
+def hits(model: nn.Module, inputs: Inputs, labels_N: Tensor) -> int:
+    """Samples whose largest logit is their label, in the mode the model is in."""
+    return int((logits_of(model, inputs).argmax(1).cpu() == labels_N.cpu()).sum())
+
+
 def accuracy(model: nn.Module, loader: Batches) -> float:
     """Share of samples whose largest logit is their label, in the mode the model is in."""
-    hits = n = 0
+    right = n = 0
     for batch in read(loader):
-        hits += int((logits_of(model, batch.inputs).argmax(1).cpu() == batch.labels.cpu()).sum())
+        right += hits(model, batch.inputs, batch.labels)
         n += len(batch)
-    return hits / n
+    return right / n

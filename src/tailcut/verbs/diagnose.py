@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.head import Head
-from tailcut.network.stream import Batch, logits_of, read
+from tailcut.network.stream import hits, read
 from tailcut.network.surgery import require_bias
 from tailcut.network.views import Views
 from tailcut.numerics.checks import checked_labels
@@ -248,17 +248,13 @@ def _on_true_labels(
     n, before, after = 0, 0, 0
     for batch, true_N in known:
         n += len(batch)
-        before += _hits(found.model, batch, true_N)
-        after += _hits(made.model, batch, true_N)
+        before += hits(found.model, batch.inputs, true_N)
+        after += hits(made.model, batch.inputs, true_N)
     return Judged(n, before / n, after / n)
 
 
 def _with_known(train: Batches, clean_N: Tensor, classes: int) -> Any:
     return ((batch, true_N) for batch, true_N in with_clean(train, clean_N, classes))
-
-
-def _hits(model: nn.Module, batch: Batch, true_N: Tensor) -> int:
-    return int((logits_of(model, batch.inputs).argmax(1).cpu() == true_N.cpu()).sum())
 
 
 def _curve(made: Cut, head: Head, jury: Jury | None, clean: Batches | None) -> RankCurve | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -16,18 +15,15 @@ from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.diagnose import Diagnosis, Judged
 
 
-def summarise(
-    diagnosis: Diagnosis, *, title: str = "tailcut", extra: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]:
     """JSON types only; infinities and what was not measured are None.
 
     Args:
         diagnosis: What to tell.
         title: Of the report.
-        extra: More entries, such as `baselines`; those of a mapping are merged into ours.
     """
     chosen, spectrum = diagnosis.chosen, diagnosis.spectrum
-    summary: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
         "title": title,
         "verdict": diagnosis.verdict,
@@ -55,10 +51,6 @@ def summarise(
         "seconds": {step: round(spent, 3) for step, spent in diagnosis.seconds.items()},
         "versions": versions(),
     }
-    for key, value in (extra or {}).items():
-        merged = isinstance(value, Mapping) and isinstance(summary.get(key), Mapping)
-        summary[key] = {**summary[key], **value} if merged else value
-    return summary
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
 from tailcut.network.head import Head, find_head
 from tailcut.network.sample import RandomSample, fingerprints
-from tailcut.network.stream import Batch, logits_of, own_copy, read, require_order
+from tailcut.network.stream import Batch, hits, own_copy, read, require_order
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import permuted_within
 from tailcut.numerics.spectrum import Spectrum
@@ -99,19 +99,19 @@ def survey(
     head, size = find_head(twin, first), _sample_size(first)
     known = ("clean", "given", *PERMUTED) if clean_N is not None else ("given",)
     moments = Moments(head.width, head.classes, known)
-    sample, seen, hits = RandomSample(size, seed), Counter[int](), 0
+    sample, seen, right = RandomSample(size, seed), Counter[int](), 0
     generator = torch.Generator().manual_seed(seed)
     for batch, true_N in with_clean(train, clean_N, head.classes):
         step("survey")
         features_ND, logits_NK = head.features_and_logits(twin, batch.inputs)
         moments.update(features_ND, **_label_sets(batch.labels, true_N, generator))
-        hits += int((logits_NK.argmax(1).cpu() == batch.labels.cpu()).sum())
+        right += int((logits_NK.argmax(1).cpu() == batch.labels.cpu()).sum())
         sample.update(batch)
         if holdout is not None:
             seen.update(fingerprints(batch.inputs))
     _require_two_classes(moments)
     held, unseen = _held_out(twin, holdout, head.classes, seen, size, seed)
-    spectrum, agreement = Spectrum.of(moments), hits / moments.n
+    spectrum, agreement = Spectrum.of(moments), right / moments.n
     return Survey(twin, head, moments, spectrum, agreement, sample.batches(), held, unseen)
 
 
@@ -171,9 +171,9 @@ def _held_out(
     if holdout is None:
         return [], None
     repeated = sum(count for count in seen.values() if count > 1) / seen.total()
-    sample, hits, copies = RandomSample(size, seed), 0, 0
+    sample, right, copies = RandomSample(size, seed), 0, 0
     for batch in read(holdout, classes):
-        hits += int((logits_of(twin, batch.inputs).argmax(1).cpu() == batch.labels.cpu()).sum())
+        right += hits(twin, batch.inputs, batch.labels)
         copies += sum(mark in seen for mark in fingerprints(batch.inputs))
         sample.update(batch)
     if copies > (_OVERLAP + repeated) * sample.seen:
@@ -182,7 +182,7 @@ def _held_out(
             wanted="a holdout that the network never trained on",
             advice="Hold out other samples, or leave the holdout out",
         )
-    return sample.batches(), hits / sample.seen
+    return sample.batches(), right / sample.seen
 
 
 def _sample_size(inputs: Inputs) -> int:
