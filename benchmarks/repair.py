@@ -1,13 +1,15 @@
-"""Repair against its references on the same checkpoints: `python benchmarks/repair.py --help`.
+"""Repair against its rivals on the same checkpoints: `python benchmarks/repair.py --help`.
 
-Trains what is not there yet (an interrupted training goes on), repairs it with a noisy holdout,
-writes one small JSON file for each checkpoint and prints the table of all of them.
+Trains what is not there yet (an interrupted training goes on), measures every method on it,
+writes one small JSON file for each checkpoint and prints the table of all of them. `--preset gpu`
+runs the same on ResNet-18 and all of CIFAR-10.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,62 +17,109 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 import tailcut
-from tailcut.lab.baselines import papers_cut
+from tailcut.lab.baselines import COMPETITORS
+from tailcut.lab.controls import CONTROLS
+from tailcut.lab.data import Problem
 from tailcut.lab.experiment import PROBLEMS, Experiment, conduct
+from tailcut.lab.subject import Subject
 from tailcut.lab.training import DIGITS, Recipe
 from tailcut.network import store
 
-SETTINGS: dict[str, tuple[str, str, Recipe]] = {
-    "digits-mlp": ("digits", "mlp", DIGITS),
-    "cifar-cnn": ("cifar10", "cnn", Recipe()),
-    "cifar-resnet": ("cifar10", "resnet-16", Recipe()),
+
+@dataclass(frozen=True)
+class Setting:
+    """A problem and a network trained on it."""
+
+    problem: str
+    network: str
+    recipe: Recipe
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+QUICK = Recipe(epochs=20, learning_rate=0.02)
+AUGMENTED = Recipe(epochs=100, learning_rate=0.02, augment=True)
+FULL = Recipe(epochs=100, batch_size=128, learning_rate=0.05)
+
+SETTINGS = {
+    "digits-mlp": Setting("digits", "mlp", DIGITS),
+    "digits-cnn": Setting("digits", "cnn-8", Recipe(epochs=60, learning_rate=0.02)),
+    "cifar-cnn": Setting("cifar10", "cnn-16", QUICK),
+    "cifar-augmented": Setting("cifar10", "cnn-16", AUGMENTED, {"train": 4_000}),
+    "cifar-resnet": Setting("cifar10", "resnet-8", QUICK),
+    "cifar-wide": Setting("cifar10", "cnn", Recipe()),
+    "resnet18": Setting("cifar10", "resnet", FULL, {"train": 45_000, "holdout": 5_000}),
 }
-"""Problem, network and recipe of each setting, by name."""
+
+NOISES: dict[str, tuple[str, float]] = {
+    "clean": ("symmetric", 0.0),
+    "symmetric-20": ("symmetric", 0.2),
+    "symmetric-40": ("symmetric", 0.4),
+    "symmetric-60": ("symmetric", 0.6),
+    "pair-40": ("pair", 0.4),
+    "asymmetric-40": ("asymmetric", 0.4),
+    "human": ("human", 0.0),
+}
+"""Kind and rate by name."""
+
+TAILCUT = ("tailcut", "tailcut, no holdout")
+SELECTED = ("last epoch", "noisy-holdout early stopping", "oracle early stopping")
 
 
 def main() -> None:
     """Run what is asked for, then print the table of all results there are."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", nargs="*", default=["digits-mlp"], choices=SETTINGS)
-    parser.add_argument("--rates", nargs="*", type=float, default=[0.0, 0.4])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=["digits-mlp"])
+    parser.add_argument("--noises", nargs="*", choices=NOISES, default=["clean", "symmetric-40"])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--preset", choices=["gpu"])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results/repair")
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/benchmark"))
     asked = parser.parse_args()
+    if asked.preset == "gpu":
+        asked.settings, asked.device = ["resnet18"], "cuda"
+        asked.noises = [name for name in NOISES if name != "pair-40"]
     for setting in asked.settings:
-        for rate in asked.rates:
+        for noise in asked.noises:
             for seed in asked.seeds:
-                name = f"{setting}-{100 * rate:.0f}-{seed}.json"
-                if not (asked.results / name).exists():
-                    result = measure(setting, rate, seed, asked.checkpoints)
-                    store.write_json(asked.results / name, result)
-    print(table(asked.results))
+                path = asked.results / f"{setting}-{noise}-{seed}.json"
+                if not path.exists():
+                    done = trained(setting, noise, seed, asked.checkpoints, asked.device)
+                    result = {"setting": setting, "noise": noise, "seed": seed, **measure(done)}
+                    store.write_json(path, result)
+    print(table(read(asked.results)))
 
 
-def measure(setting: str, rate: float, seed: int, checkpoints: Path) -> dict[str, Any]:
-    """One checkpoint: train, compare, repair with and without a holdout."""
-    problem_name, network, recipe = SETTINGS[setting]
-    problem = PROBLEMS[problem_name](rate=rate, seed=seed)
-    checkpoint = checkpoints / f"{setting}-{100 * rate:.0f}-{seed}.pt"
-    done = conduct(network, problem, recipe, seed=seed, checkpoint=checkpoint)
-    train, holdout, test = (
-        part.loader() for part in (problem.train, problem.holdout, problem.test)
+def trained(setting: str, noise: str, seed: int, checkpoints: Path, device: str) -> Experiment:
+    """The checkpoint, trained on from where it was."""
+    chosen, (kind, rate) = SETTINGS[setting], NOISES[noise]
+    problem: Problem = PROBLEMS[chosen.problem](rate=rate, kind=kind, seed=seed, **chosen.sizes)
+    place = checkpoints / f"{setting}-{noise}-{seed}.pt"
+    return conduct(
+        chosen.network, problem, chosen.recipe, seed=seed, device=device, checkpoint=place
     )
-    accuracies = done.baselines()
-    accuracies["paper's cut"] = papers_cut(done.network, train, holdout, test)[1]
-    fix = tailcut.repair(done.network, train, holdout, clean=test, seed=seed, progress=False)
-    accuracies["tailcut"] = fix.summary["clean"]["after"]
-    alone = tailcut.repair(done.network, train, clean=test, seed=seed, progress=False)
-    accuracies["tailcut, no holdout"] = alone.summary["clean"]["after"]
+
+
+def measure(done: Experiment) -> dict[str, Any]:
+    """Every method on one checkpoint, and tailcut with and without a holdout."""
+    train, holdout, test = (
+        part.loader() for part in (done.problem.train, done.problem.holdout, done.problem.test)
+    )
+    fix = tailcut.repair(done.network, train, holdout, clean=test, progress=False)
+    alone = tailcut.repair(done.network, train, clean=test, progress=False)
+    subject = Subject(done.network, train, holdout, test)
+    candidates = fix.candidates
     return {
         "schema": store.SCHEMA,
-        "setting": setting,
-        "rate": rate,
-        "seed": seed,
         "fit": done.fit,
-        "accuracy": accuracies,
         "noise_rate": true_rate(done),
-        "estimated_noise_rate": (fix.summary["noise"] or {}).get("rate"),
+        "accuracy": {
+            **done.baselines(),
+            **{name: method(subject) for name, method in {**COMPETITORS, **CONTROLS}.items()},
+            "tailcut": fix.summary["clean"]["after"],
+            "tailcut, no holdout": alone.summary["clean"]["after"],
+            "best candidate": float(candidates["clean"].max()),
+        },
         "issues_auroc": issues_auroc(done),
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
@@ -79,8 +128,8 @@ def measure(setting: str, rate: float, seed: int, checkpoints: Path) -> dict[str
 
 def brief(summary: dict[str, Any]) -> dict[str, Any]:
     """A result without its long tables."""
-    long = {"candidates", "noise", "spectrum"}
-    return {key: value for key, value in summary.items() if key not in long}
+    told = {key: value for key, value in summary.items() if key not in {"candidates", "spectrum"}}
+    return told | {"noise": {"rate": (summary["noise"] or {}).get("rate")}}
 
 
 def true_rate(done: Experiment) -> float:
@@ -103,30 +152,68 @@ def issues_auroc(done: Experiment) -> float | None:
     return float(roc_auc_score(wrong, -issues["label_score"]))
 
 
-def table(results: Path) -> str:
-    """Mean and standard deviation over the seeds of every setting."""
+def read(results: Path) -> pd.DataFrame:
+    """One row for each checkpoint: setting, noise, seed, and every figure in %."""
     rows = []
     for path in sorted(results.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        key = {"setting": result["setting"], "wrong labels, %": 100 * result["rate"]}
-        numbers = {name: 100 * value for name, value in result["accuracy"].items()}
-        told = {
-            "share left alone": float(result["with_holdout"]["verdict"] == "leave"),
-            "label issues AUROC": result["issues_auroc"],
-            "noise rate": result["noise_rate"],
-            "estimated noise rate": result.get("estimated_noise_rate"),
-        }
-        rows.append({**key, **numbers, **told})
+        before, after = result["with_holdout"]["clean"]["calibration_error"]
+        alone = result["without_holdout"]["clean"]["calibration_error"][1]
+        auroc = result["issues_auroc"]
+        rows.append(
+            {key: result[key] for key in ("setting", "noise", "seed")}
+            | {name: 100 * value for name, value in result["accuracy"].items()}
+            | {
+                "best rival": 100 * max(result["accuracy"][name] for name in COMPETITORS),
+                "calibration error, last epoch": 100 * before,
+                "calibration error, tailcut": 100 * after,
+                "calibration error, no holdout": 100 * alone,
+                "wrong labels": 100 * result["noise_rate"],
+                "wrong labels, estimated": 100 * result["with_holdout"]["noise"]["rate"],
+                "label issues AUROC": None if auroc is None else 100 * auroc,
+                "cut": 100.0 * (result["with_holdout"]["verdict"] == "cut"),
+                "cut, no holdout": 100.0 * (result["without_holdout"]["verdict"] == "cut"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def table(results: pd.DataFrame) -> str:
+    """Mean and standard deviation over the seeds of every setting, and paired differences."""
     lines = []
-    for (setting, rate), part in pd.DataFrame(rows).groupby(["setting", "wrong labels, %"]):
-        lines.append(f"{setting}, {rate:.0f} % wrong labels, {len(part)} seeds: mean +- sd")
-        for name in part.columns[2:]:
-            values = part[name].dropna().astype(float)
-            decimals = 1 if values.max() > 2 else 3
-            if len(values):
-                cell = f"{values.mean():.{decimals}f} +- {values.std():.{decimals}f}"
-                lines.append(f"  {name:<30}{cell:>16}")
+    for (setting, noise), part in results.groupby(["setting", "noise"]):
+        lines.append(f"{setting}, {noise}, {len(part)} seeds: mean +- sd, %")
+        shown = part.drop(columns=["setting", "noise", "seed", "best rival"])
+        for name, values in shown.items():
+            lines.append(f"  {name:<32}{spread(values.dropna().astype(float)):>16}")
+    lines.append("tailcut minus others on the same checkpoint, points: mean +- sd, least")
+    noisy = results[results["wrong labels"] > 0]
+    symmetric = noisy[noisy["noise"].str.startswith("symmetric")]
+    for name, part, other in (
+        ("best rival by test, all with noise", noisy, "best rival"),
+        ("oracle early stopping, symmetric", symmetric, "oracle early stopping"),
+        ("last epoch, clean", results[results["wrong labels"] == 0], "last epoch"),
+        ("best candidate by test", results, "best candidate"),
+        *((rival, noisy, rival) for rival in (*SELECTED, *COMPETITORS)),
+    ):
+        gap = part["tailcut"] - part[other]
+        if len(gap):
+            lines.append(f"  {name:<36}{spread(gap):>16}{gap.min():>8.1f}   n = {len(gap)}")
+    gained = noisy["tailcut"] - noisy["last epoch"]
+    alone = noisy["tailcut, no holdout"] - noisy["last epoch"]
+    lines.append(f"gain kept without a holdout: {100 * alone.sum() / gained.sum():.0f} %")
+    errors = results[["calibration error, last epoch", "calibration error, tailcut"]].mean()
+    lines.append(f"calibration error: {errors.iloc[0]:.1f} before, {errors.iloc[1]:.1f} after")
     return "\n".join(lines)
+
+
+def spread(values: pd.Series) -> str:
+    """Mean and standard deviation."""
+    if len(values) == 0:
+        return "-"
+    if len(values) == 1:
+        return f"{values.iloc[0]:.1f}      "
+    return f"{values.mean():.1f} +- {values.std():.1f}"
 
 
 if __name__ == "__main__":

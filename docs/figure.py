@@ -8,7 +8,7 @@ from pathlib import Path
 from tailcut.report.figures import rank_curve
 
 HERE = Path(__file__).parent
-RESULT = HERE.parent / "benchmarks/results/repair/cifar-cnn-40-0.json"
+RESULT = HERE.parent / "benchmarks/results/repair/cifar-cnn-symmetric-40-0.json"
 
 
 def main() -> None:

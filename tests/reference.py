@@ -205,18 +205,13 @@ def marchenko_pastur_median(beta: float) -> float:
     return brentq(lambda x: quad(density, low, x)[0] - 0.5, low + 1e-9, high)
 
 
+def true_label_loss(logits_K: list[float], chance_K: list[float], temperature: float) -> float:
+    """-log sum_z softmax(logits / t)_z P(given | z)."""
+    scaled = [math.exp((logit - max(logits_K)) / temperature) for logit in logits_K]
+    told = sum(s * chance for s, chance in zip(scaled, chance_K, strict=True))
+    return -math.log(told / sum(scaled))
+
+
 def log_loss(logits_K: list[float], label: int, temperature: float) -> float:
     scaled = [logit / temperature for logit in logits_K]
     return math.log(sum(math.exp(s - max(scaled)) for s in scaled)) + max(scaled) - scaled[label]
-
-
-def confident_joint(probabilities_NK: Tensor, given_N: Tensor) -> Tensor:
-    """Northcutt, Jiang & Chuang (2021), eq. 1, sample by sample."""
-    classes = probabilities_NK.shape[1]
-    joint_KK = torch.zeros(classes, classes, dtype=torch.int64)
-    means = [float(probabilities_NK[given_N == k, k].mean()) for k in range(classes)]
-    for row_K, given in zip(probabilities_NK.tolist(), given_N.tolist(), strict=True):
-        confident = [k for k in range(classes) if row_K[k] >= means[k] - 1e-6]
-        if confident:
-            joint_KK[given, max(confident, key=lambda k: row_K[k])] += 1
-    return joint_KK

@@ -84,17 +84,21 @@ class Training:
     Attributes:
         network: mlp, cnn or resnet, perhaps with a width: resnet-16.
         data: digits, or cifar10 from the parquet files under $TAILCUT_DATA/cifar10.
-        rate: Share of wrong training labels, symmetric: every other class alike.
+        noise: symmetric (every other class alike), pair (the next class), asymmetric (what a
+            CIFAR-10 class is mistaken for) or human (CIFAR-10N random1).
+        rate: Probability that a label which the noise can make wrong is wrong.
         train: Training rows.
         holdout: Held-out rows, as noisy.
         epochs: Passes over the training rows.
         batch_size: Rows a step.
         learning_rate: Start of a cosine schedule.
         weight_decay: On all parameters.
+        augment: Flip and crop the images while training.
     """
 
     network: str = "mlp"
     data: Literal["digits", "cifar10"] = "digits"
+    noise: Literal["symmetric", "pair", "asymmetric", "human"] = "symmetric"
     rate: float = 0.4
     train: int | None = None
     holdout: int | None = None
@@ -102,6 +106,7 @@ class Training:
     batch_size: int = 64
     learning_rate: float | None = None
     weight_decay: float = 5e-4
+    augment: bool = False
 
 
 @dataclass(frozen=True)

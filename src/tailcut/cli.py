@@ -30,7 +30,11 @@ class Command:
     positional: tuple[str, str] | None = None
 
 
-SWITCHES = {"json": "Print the result as JSON.", "quiet": "Print nothing but errors."}
+SWITCHES = {
+    "augment": "Flip and crop the images while training.",
+    "json": "Print the result as JSON.",
+    "quiet": "Print nothing but errors.",
+}
 """Options without a value, and their help."""
 
 COMMANDS = {

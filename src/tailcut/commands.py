@@ -24,6 +24,7 @@ from tailcut.errors import SpecError
 from tailcut.lab import experiment
 from tailcut.lab.baselines import papers_cut
 from tailcut.lab.data import digits_problem
+from tailcut.lab.subject import Subject
 from tailcut.lab.training import DIGITS, Epoch, Recipe
 from tailcut.network import store
 from tailcut.network.stream import read
@@ -109,6 +110,7 @@ def lab_train(options: Options, config: str) -> int:
     sizes = {"train": training.train, "holdout": training.holdout}
     problem = experiment.PROBLEMS[training.data](
         rate=training.rate,
+        kind=training.noise,
         seed=run.seed,
         **{name: size for name, size in sizes.items() if size is not None},
     )
@@ -175,7 +177,7 @@ def _demonstrated(run: Run, asked: Demo, seed: int, directory: Path) -> dict[str
     fix = tailcut.repair(
         done.network, train, holdout, clean=test, seed=seed, progress=not run.quiet
     )
-    _, cut = papers_cut(done.network, train, holdout, test)
+    cut = papers_cut(Subject(done.network, train, holdout, test))
     fix.summary.update(
         title="tailcut demo: digits",
         fit=done.fit,
@@ -248,6 +250,7 @@ def _recipe(training: Training) -> Recipe:
         batch_size=training.batch_size,
         learning_rate=training.learning_rate or usual.learning_rate,
         weight_decay=training.weight_decay,
+        augment=training.augment,
     )
 
 

@@ -109,7 +109,7 @@ def test_rows_can_be_chosen(trained, tmp_path, capsys):
 
 
 def test_lab_train_says_what_to_do_next(trained, tmp_path, capsys):
-    words = f"lab train --network mlp-16 --train 200 --epochs 2 --out {tmp_path}"
+    words = f"lab train --network mlp-16 --train 200 --epochs 2 --noise pair --out {tmp_path}"
     code, out, _ = run(capsys, *words.split())
     assert code == 0
     assert f"next: tailcut repair lab:mlp-16 --weights {tmp_path}/last.safetensors" in out
@@ -170,6 +170,11 @@ def test_a_run_without_out_gets_a_new_directory_under_runs(tmp_path, monkeypatch
         (
             "repair lab:mlp --data digits --device cuda:99",
             "no device 'cuda:99' here; wanted auto, cpu, cuda, cuda:1 or mps. Correct --device.",
+        ),
+        (
+            "lab train --noise human",
+            "digits with human labels; wanted data that somebody has labelled anew: cifar10. "
+            "Choose another noise, or cifar10.",
         ),
         (
             "lab train --seed -1",

@@ -8,11 +8,18 @@ from hypothesis import strategies as st
 
 from tailcut.errors import DataError, SpecError, StoreError
 from tailcut.lab import noise
-from tailcut.lab.baselines import papers_cut
-from tailcut.lab.data import Problem, Samples, cifar10_problem, digits, digits_problem, parquet
+from tailcut.lab.data import (
+    Problem,
+    Samples,
+    cifar10_problem,
+    digits,
+    digits_problem,
+    human_labels,
+    parquet,
+)
 from tailcut.lab.experiment import STATES, conduct, save
 from tailcut.lab.networks import build
-from tailcut.lab.training import Recipe, train
+from tailcut.lab.training import Recipe, flipped_and_cropped, train
 from tailcut.network.head import find_head
 from tailcut.network.store import load_tensors, read_json
 from tailcut.network.stream import accuracy
@@ -179,11 +186,88 @@ def test_an_experiment_is_saved_as_files_that_repair_can_read(tmp_path):
         assert arrays["labels"].tolist() == problem.train.given.tolist()
 
 
-def test_the_papers_cut_is_the_best_rank_by_noisy_holdout(memoriser):
-    p = memoriser.problem
-    rank, cut = papers_cut(memoriser.network, p.train.loader(), p.holdout.loader(), p.test.loader())
-    assert 1 <= rank <= 512
-    assert memoriser.trained.epochs[-1].test < cut < memoriser.trained.oracle_epoch.test + 0.05
+@pytest.mark.parametrize("kind", [noise.pair, noise.symmetric])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_a_share_of_rate_is_wrong(kind, rate):
+    transition_KK = kind(10, rate)
+    assert torch.allclose(transition_KK.sum(1), torch.ones(10, dtype=torch.float64))
+    assert float(1 - transition_KK.diagonal().mean()) == pytest.approx(rate)
+
+
+def test_pair_noise_gives_the_next_class():
+    clean_N = torch.arange(4).repeat(50)
+    given_N = noise.corrupt(clean_N, noise.pair(4, 1.0), seed=0)
+    assert torch.equal(given_N, (clean_N + 1) % 4)
+
+
+def test_asymmetric_noise_confuses_what_is_alike_and_nothing_else():
+    names = ["airplane", "automobile", "bird", "cat", "deer"]
+    names += ["dog", "frog", "horse", "ship", "truck"]
+    given = noise.asymmetric(10, 1.0).argmax(1).tolist()
+    told = {name: names[label] for name, label in zip(names, given, strict=True)}
+    assert {name: other for name, other in told.items() if name != other} == {
+        "truck": "automobile",
+        "bird": "airplane",
+        "deer": "horse",
+        "cat": "dog",
+        "dog": "cat",
+    }
+    with pytest.raises(DataError, match="asymmetric noise among 3 classes; wanted the ten classes"):
+        noise.asymmetric(3, 0.4)
+
+
+def test_a_kind_of_noise_that_does_not_exist_is_named():
+    with pytest.raises(SpecError) as error:
+        digits_problem(rate=0.4, seed=0, kind="rare")
+    assert str(error.value) == (
+        "no label noise 'rare'; wanted one of symmetric, pair, asymmetric. Correct the name."
+    )
+
+
+def test_human_labels_take_the_place_of_the_given_ones(tmp_path):
+    pool = digits()
+    np.save(tmp_path / "human.npy", (pool.given.numpy() + 1) % 10)
+    labels_N = human_labels(tmp_path / "human.npy")
+    annotated = pool.annotated(labels_N)
+    assert torch.equal(annotated.given, (pool.given + 1) % 10)
+    assert torch.equal(annotated.clean, pool.given)
+    problem = Problem.of(annotated, pool, train=100, holdout=20, rate=0, seed=0, kind="human")
+    assert (problem.train.given == (problem.train.clean + 1) % 10).all()
+    with pytest.raises(DataError) as error:
+        pool.annotated(labels_N[:5])
+    assert str(error.value) == (
+        "5 labels for 1797 samples; wanted one for each sample, in the same order. Take the file "
+        "that belongs to these samples."
+    )
+
+
+def test_a_pickled_file_of_labels_is_never_run(tmp_path):
+    np.save(tmp_path / "human.npy", np.array({"labels": [0, 1]}), allow_pickle=True)
+    with pytest.raises(DataError, match=r"human\.npy.*wanted a \.npy file with one integer"):
+        human_labels(tmp_path / "human.npy")
+
+
+def test_augmentation_flips_half_and_shifts_by_an_eighth_at_most():
+    images = torch.zeros(400, 1, 32, 32)
+    images[:, :, 16, 10] = 1
+    seen = flipped_and_cropped(images, torch.Generator().manual_seed(0))
+    rows_N, columns_N = (seen.amax(axis).argmax(-1).flatten() for axis in (3, 2))
+    assert set((rows_N - 16).tolist()) == set(range(-4, 5))
+    mirrored_N = columns_N > 15
+    assert 0.4 < mirrored_N.double().mean() < 0.6
+    assert set((columns_N[~mirrored_N] - 10).tolist()) == set(range(-4, 5))
+    assert set((columns_N[mirrored_N] - 21).tolist()) == set(range(-4, 5))
+
+
+def test_augmented_training_sees_other_images_and_repeats_itself():
+    problem, recipe = digits_problem(rate=0.4, seed=0, train=100), Recipe(epochs=2, augment=True)
+
+    def run(recipe):
+        torch.manual_seed(0)
+        return train(build("cnn-2", (1, 8, 8), 10), problem, recipe).epochs
+
+    assert [e.loss for e in run(recipe)] == [e.loss for e in run(recipe)]
+    assert run(recipe)[0].loss != run(Recipe(epochs=2))[0].loss
 
 
 def test_cifar_comes_out_of_its_parquet_files(cifar10_folder):

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from reference import gaussian
 from tailcut.errors import DataError
-from tailcut.numerics.choice import Gain, choose, cross_fitted, halves, standard_error_rule
+from tailcut.lab import noise
+from tailcut.numerics.choice import (
+    Gain,
+    choose,
+    cross_fitted,
+    halves,
+    standard_error_rule,
+    true_credits,
+)
 from tailcut.numerics.scores import Scores
 
 LABELS = torch.zeros(200, dtype=torch.int64)
@@ -51,8 +59,39 @@ def test_the_interval_covers_the_true_gain_95_times_in_100(n, rate):
     assert covered >= 0.93 * 800
 
 
+@pytest.mark.parametrize("kind", [noise.symmetric, noise.pair])
+def test_credits_measure_the_accuracy_on_true_labels_by_noisy_ones(kind):
+    generator = torch.Generator().manual_seed(0)
+    true_N = torch.randint(5, (40_000,), generator=generator)
+    transition_KK = kind(5, 0.3)
+    given_N = noise.corrupt(true_N, transition_KK, seed=1)
+    predicted_N = torch.where(coin_tosses(40_000, heads=0.7), true_N, (true_N + 1) % 5)
+    worth_N = true_credits(transition_KK)[given_N, predicted_N]
+    assert float(worth_N.mean()) == pytest.approx(0.7, abs=0.02)
+    assert abs(float((given_N == predicted_N).double().mean()) - 0.7) > 0.1
+
+
+def test_a_gain_on_labels_of_known_noise_is_that_on_true_ones():
+    """One class given for another: the better candidate looks no better on given labels."""
+    true_N = torch.arange(2000) % 2
+    transition_KK = torch.tensor([[0.6, 0.4], [0.0, 1.0]]).double()
+    given_N = noise.corrupt(true_N, transition_KK, seed=0)
+    before_N = torch.where((true_N == 0) & coin_tosses(2000, heads=0.5), 1, true_N)
+    predictions_NC = torch.stack([before_N, true_N], 1)
+    right_NC = (predictions_NC == true_N[:, None]).double()
+    scores = Scores(predictions_NC, (2 - right_NC)[None])
+    gain = cross_fitted(scores, given_N, torch.tensor([9, 1]), transition_KK=transition_KK)
+    assert gain.low < 0.25 < gain.high
+    assert gain.low > 0.15
+    assert gain.given < 0.1
+
+
+def test_credits_of_noise_without_information_take_labels_as_they_are():
+    assert torch.equal(true_credits(torch.full((3, 3), 1 / 3)), torch.eye(3).double())
+
+
 def test_a_gain_reads_as_points():
-    assert str(Gain(0.0523, -0.0101, 0.11, 100)) == "+5.2 points [-1.0, +11.0]"
+    assert str(Gain(0.0523, -0.0101, 0.11, 100, 0.03)) == "+5.2 points [-1.0, +11.0]"
 
 
 def test_candidates_identical_to_the_untouched_network_leave_it():

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference import gaussian, log_loss
-from tailcut.numerics.scores import Scores
+from reference import gaussian, log_loss, true_label_loss
+from tailcut.numerics.scores import Scores, true_label_losses
 
 GRID = [2 ** (step / 2) for step in range(-16, 17)]
 
@@ -30,6 +30,20 @@ def test_losses_are_log_losses_at_the_temperature_of_least_mean(n, candidates, c
         for row, loss in zip(rows, scores.losses()[:, c].tolist(), strict=True):
             assert loss == pytest.approx(log_loss(*row, found), rel=1e-5, abs=1e-6)
     assert torch.equal(scores.predictions_NC, logits_NCK.argmax(2))
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 1000))
+def test_noisy_labels_are_judged_by_the_likelihood_of_the_true_ones(n, classes, seed):
+    logits_NCK, labels_N = random_problem(n, 2, classes, seed)
+    transition_KK = gaussian(classes, classes, seed=seed).double().softmax(1)
+    found = true_label_losses(logits_NCK, labels_N, transition_KK)
+    for t, losses_NC in zip(GRID, found, strict=True):
+        for i in range(n):
+            chances = transition_KK[:, labels_N[i]].tolist()
+            for c in range(2):
+                slow = true_label_loss(logits_NCK[i, c].tolist(), chances, t)
+                assert float(losses_NC[i, c]) == pytest.approx(slow, rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("size", [1, 3, 10])

@@ -117,6 +117,7 @@ def _candidates() -> list[dict[str, Any]]:
                     "strength": 300.0,
                     "readout": readout,
                     "rank": rank,
+                    "rounds": 1 if readout == "lda" else 0,
                     "accuracy": 0.9 - loss / 4,
                     "log_loss": loss,
                 }

@@ -55,7 +55,7 @@ def test_tells_everything_that_is_known(full_page):
     text = seen(full_page)
     for told in (
         "tailcut demo: digits Verdict cut Cutting gains on labels that the network has not seen.",
-        "48.0 → 61.0 % as given; gain of cutting +13.0 points",
+        "48.0 → 61.0 % as given; gain of cutting, corrected for label noise, +13.0 points",
         "95 % interval +8.0 to +18.0; n = 200",
         "69.0 → 94.0 % n = 497",
         "23 of 512 readout: lda; every layer truncated at strength 300",
@@ -66,7 +66,7 @@ def test_tells_everything_that_is_known(full_page):
         "0.31, p = 0.05",
         "Most often wrong: 3 given as 5 (30.0 %), 0 given as 1 (4.2 %)",
         "The best 15 of 77 by log loss on the 200 held-out given labels.",
-        "lda (chosen) 23 300 55.0 % 1.400",
+        "lda (chosen) 23 1 300 55.0 % 1.400",
         "shift \N{MINUS SIGN}1.0 %",
         "candidates 3.25 s together 5.06 s",
         "torch 2.8.0",

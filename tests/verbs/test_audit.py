@@ -62,7 +62,7 @@ def test_clean_labels_are_hardly_ever_flagged(clean_network):
     assert found["is_label_issue"].mean() < 0.05
 
 
-def test_a_class_in_one_half_only_is_refused(clean_network):
+def test_a_class_in_one_fold_only_is_refused(clean_network):
     model = clean_network.network
     labels = torch.zeros(20, dtype=torch.long)
     labels[:10] = torch.arange(10)
@@ -71,7 +71,7 @@ def test_a_class_in_one_half_only_is_refused(clean_network):
         tailcut.find_label_issues(model, few, progress=False)
     assert str(error.value).startswith("class ")
     assert str(error.value).endswith(
-        "has no sample in one half of the training data; wanted a few samples of each class, so "
-        "that each half can judge the other. Drop the classes that are hardly there, or bring "
-        "more of their samples."
+        "is in one fifth of the training data only; wanted a few samples of each class, so that "
+        "each fifth can be judged by the others. Drop the classes that are hardly there, or "
+        "bring more of their samples."
     )

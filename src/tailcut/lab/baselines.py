@@ -1,50 +1,293 @@
-"""What tailcut is compared with, on the same trained network."""
+"""What tailcut is compared with, on the same trained network: every method under its paper's name.
+
+A baseline maps the logits or features of a trained network to predictions; none of them trains
+the network again. Where a paper leaves a setting open it is chosen by the accuracy on the noisy
+holdout, as tailcut chooses.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from tailcut._typing import Batches
-from tailcut.network.head import Head, find_head
-from tailcut.network.stream import read
-from tailcut.numerics.curve import rank_curve
+from tailcut.lab.subject import Subject, Way, folded, linear, share_right
+from tailcut.network.filters import LayerMoments, soft, truncate_layers
+from tailcut.network.stream import own_copy, read
+from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 
+SAP_STRENGTHS = (1e4, 3e4, 1e5, 3e5, 1e6)
+"""The paper's grid."""
 
-def papers_cut(
-    network: nn.Module, train: Batches, holdout: Batches, test: Batches
-) -> tuple[int, float]:
+_NEIGHBOURS = 5
+_TRUSTED = 1000
+_ROG_SHARE = 0.7
+_MASC_SHARES = (1, 0.75, 0.99)
+_RIDGE_PENALTIES = (1e-6, 1e-3, 1e-1)
+
+
+def papers_cut(subject: Subject) -> float:
     """The own head behind the leading directions of the penultimate features, nothing else.
 
     Explicit Spectral Truncation as the abstract of arXiv 2603.02293v1 (later withdrawn) has
-    it. How the rank is to be chosen, it does not say: we take the best accuracy on the noisy
-    holdout.
-
-    Args:
-        network: In evaluation mode.
-        train: Gives the spectrum.
-        holdout: Chooses the rank.
-        test: Measures.
-
-    Returns:
-        The rank, and the accuracy on the labels of `test`.
+    it. How the rank is to be chosen, it does not say.
     """
-    head = find_head(network, next(read(train)).inputs)
-    moments = Moments(head.width, head.classes)
-    for features_ND, labels in _features(network, head, train):
-        moments.update(features_ND, **labels)
-    spectrum = Spectrum.of(moments, centred=head.bias)
-    readout = Readout.project(spectrum, *head.parameters(network))
-    rank = rank_curve(readout, _features(network, head, holdout)).best()
-    return rank, rank_curve(readout, _features(network, head, test), [rank]).at(rank)
+    spectrum = Spectrum.of(subject.moments)
+    return subject.best(_at_every_rank(Readout.project(spectrum, *subject.parameters())))
 
 
-def _features(
-    network: nn.Module, head: Head, loader: Batches
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    for batch in read(loader):
-        yield head.features_and_logits(network, batch.inputs)[0], {"given": batch.labels}
+def ridge_refit(subject: Subject) -> float:
+    """Least squares on the given labels, all directions, penalty by the holdout."""
+    return subject.best(
+        [folded(Readout.ridge(subject.moments, penalty=penalty)) for penalty in _RIDGE_PENALTIES]
+    )
+
+
+def logistic_refit(subject: Subject) -> float:
+    """scikit-learn's LogisticRegression on the given labels, C by the holdout."""
+    from sklearn.linear_model import LogisticRegression
+
+    features_ND, given_N = subject.known
+    scale = float(features_ND.std())
+    ways: list[Way] = []
+    for inverse in (1e-4, 1e-2, 1.0):
+        fit = LogisticRegression(C=inverse, max_iter=200, tol=1e-3)
+        with _quiet():
+            fit.fit((features_ND / scale).numpy(), given_N.numpy())
+        weight_KD, bias_K = torch.from_numpy(fit.coef_), torch.from_numpy(fit.intercept_)
+        ways.append(linear(weight_KD / scale, bias_K))
+    return subject.best(ways)
+
+
+def lda_refit(subject: Subject) -> float:
+    """LDA on the given labels of the training samples as they are, all directions."""
+    return subject.best([folded(Readout.lda(subject.moments))])
+
+
+def lda_on_holdout(subject: Subject) -> float:
+    """LDA fitted on the holdout itself, which the network has not learned, all directions."""
+    features_ND, given_N = subject.held
+    moments = Moments(subject.head.width, subject.head.classes)
+    readout = Readout.lda(moments.update(features_ND, given=given_N))
+    return share_right(folded(readout)(subject.asked[0]), subject.asked[1])
+
+
+def nearest_mean(subject: Subject) -> float:
+    """Nearest class mean in all directions."""
+    return subject.best([folded(Readout.centroid(subject.moments))])
+
+
+def nearest_neighbours(subject: Subject) -> float:
+    """Majority of the 5 nearest training features by cosine (as in Ketha & Ramaswamy 2025)."""
+    features_ND, given_N = subject.known
+    unit_ND = torch.nn.functional.normalize(features_ND)
+    asked_ND, true_N = subject.asked
+    hits = 0
+    for rows_n in torch.arange(len(asked_ND)).split(1000):
+        near_nM = (asked_ND[rows_n] @ unit_ND.T).topk(_NEIGHBOURS).indices
+        hits += int((given_N[near_nM].mode(1).values == true_N[rows_n]).sum())
+    return hits / len(asked_ND)
+
+
+def sap(subject: Subject) -> float:
+    """SAP: scaled activation projection (Kodge et al., AAAI 2025).
+
+    Every layer, the head too, is filtered by a s / ((a - 1) s + 1) in the directions of its
+    inputs on the 1 000 training samples of least loss; no BatchNorm step. Deviation: patch
+    moments come from a random draw of positions.
+    """
+    given = subject.known[1]
+    weight_KD, bias_K = subject.parameters()
+    logits_NK = subject.known[0] @ weight_KD.T + bias_K
+    losses_N = torch.nn.functional.cross_entropy(logits_NK, given, reduction="none")
+    trusted = set(losses_N.argsort()[:_TRUSTED].tolist())
+    twin, layers = own_copy(subject.network), None
+    place = 0
+    for batch in read(subject.train):
+        rows = [row for row in range(len(batch)) if place + row in trusted]
+        place += len(batch)
+        layers = layers or LayerMoments(twin, min(_TRUSTED, len(given)))
+        if rows and isinstance(batch.inputs, Tensor):
+            layers.update(batch.inputs[rows])
+    assert layers is not None
+    moments = layers
+    return subject.best_network(
+        _truncated(subject.network, moments, strength) for strength in SAP_STRENGTHS
+    )
+
+
+def rog(subject: Subject) -> float:
+    """RoG: robust generative classifier (Lee et al., ICML 2019), on the penultimate layer.
+
+    Class means and one tied covariance from 70 % of each class drawn at random, then one
+    concentration step: the 70 % of least Mahalanobis distance. Deviation: no ensemble of
+    layers, which does not fit into the network's own head.
+    """
+    features_ND, given_N = subject.known
+    classes = subject.head.classes
+    generator = torch.Generator().manual_seed(0)
+    drawn = [
+        _share(torch.rand(int((given_N == k).sum()), generator=generator)) for k in range(classes)
+    ]
+    moments = _kept(features_ND, given_N, classes, drawn)
+    readout = Readout.lda(moments, shrinkage=1e-3)
+    whitened_ND = (features_ND.double() - readout.mean_D) @ readout.rotation_RD.T
+    near = []
+    for k in range(classes):
+        distance_n = (whitened_ND[given_N == k] - readout.gains_RK[:, k]).square().sum(1)
+        near.append(_share(distance_n))
+    moments = _kept(features_ND, given_N, classes, near)
+    readout = Readout.lda(moments, shrinkage=1e-3)
+    weight_KD, bias_K = readout.fold(readout.max_rank)
+    prior_K = (moments.counts["given"].double() / moments.n).log()
+    return subject.best([linear(weight_KD, bias_K - prior_K)])
+
+
+def masc(subject: Subject) -> float:
+    """MASC: nearest class subspace by angle (Ketha & Ramaswamy 2025).
+
+    argmax_c |P_c h| / |h| with P_c the leading uncentred directions of class c; of rank 1, or
+    of 75 or 99 % of the energy, by the holdout. Last hidden layer only.
+    """
+    features_ND, given_N = subject.known
+    bases = []
+    for k in range(subject.head.classes):
+        inside_nD = features_ND[given_N == k].double()
+        energy_D, basis_DD = torch.linalg.eigh(inside_nD.T @ inside_nD)
+        bases.append((energy_D.flip(0).clamp(min=0), basis_DD.flip(1)))
+
+    def way(share: float) -> Way:
+        return lambda asked_ND: torch.stack(
+            [
+                (asked_ND.double() @ basis_DD[:, : _rank_of(energy_D, share)]).norm(dim=1)
+                for energy_D, basis_DD in bases
+            ],
+            1,
+        )
+
+    return subject.best([way(share) for share in _MASC_SHARES])
+
+
+def velpic(subject: Subject) -> float:
+    """VeLPIC: MASC of rank 1 as a linear head (Ketha & Ramaswamy 2025).
+
+    logits_c = <h, v_c> with v_c the first uncentred direction of class c, turned so that the
+    training features lie on its positive side on average; no bias.
+    """
+    features_ND, given_N = subject.known
+    mean_D = features_ND.double().mean(0)
+    rows: list[Tensor] = []
+    for k in range(subject.head.classes):
+        inside_nD = features_ND[given_N == k].double()
+        first_D = torch.linalg.eigh(inside_nD.T @ inside_nD)[1][:, -1]
+        rows.append(first_D * (1 if first_D @ mean_D >= 0 else -1))
+    return subject.best([linear(torch.stack(rows), torch.zeros(len(rows)))])
+
+
+def head_svd(subject: Subject) -> float:
+    """LIP / LASER: the head's weight cut to its leading singular triples (2505.16159, 2312.13558).
+
+    The rank by the holdout. Deviation: LIP's second step, label ambiguity purification, is
+    not part of it.
+    """
+    weight_KD, bias_K = subject.parameters()
+    left_KR, values_R, right_RD = torch.linalg.svd(weight_KD.double(), full_matrices=False)
+    return subject.best(
+        [
+            linear((left_KR[:, :rank] * values_R[:rank]) @ right_RD[:rank], bias_K)
+            for rank in range(1, len(values_R) + 1)
+        ]
+    )
+
+
+def fine_refit(subject: Subject) -> float:
+    """FINE filter (Kim et al., NeurIPS 2021), then LDA on the labels it keeps.
+
+    Of each class the squared alignment of the unit features with the first uncentred
+    direction, split by a two-component Gaussian mixture; kept where the aligned component has
+    more than half of the probability.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    features_ND, given_N = subject.known
+    unit_ND = torch.nn.functional.normalize(features_ND.double())
+    moments = Moments(subject.head.width, subject.head.classes)
+    for k in range(subject.head.classes):
+        inside_N = given_N == k
+        first_D = torch.linalg.eigh(unit_ND[inside_N].T @ unit_ND[inside_N])[1][:, -1]
+        alignment_n1 = (unit_ND[inside_N] @ first_D).square()[:, None].numpy()
+        mixture = GaussianMixture(2, random_state=0).fit(alignment_n1)
+        means: Any = mixture.means_
+        aligned = int(np.argmax(means[:, 0]))
+        kept_n = torch.from_numpy(mixture.predict_proba(alignment_n1)[:, aligned] > 0.5)
+        kept_n = kept_n if kept_n.any() else torch.ones_like(kept_n)
+        moments.update(features_ND[inside_N][kept_n], given=given_N[inside_N][kept_n])
+    return subject.best([folded(Readout.lda(moments))])
+
+
+COMPETITORS: dict[str, Callable[[Subject], float]] = {
+    "paper's cut": papers_cut,
+    "ridge refit": ridge_refit,
+    "logistic refit": logistic_refit,
+    "LDA refit": lda_refit,
+    "LDA on the holdout": lda_on_holdout,
+    "nearest mean": nearest_mean,
+    "5 nearest neighbours": nearest_neighbours,
+    "SAP": sap,
+    "RoG, last layer": rog,
+    "MASC, last layer": masc,
+    "VeLPIC": velpic,
+    "LIP / LASER head": head_svd,
+    "FINE + LDA": fine_refit,
+}
+"""Accuracy on the test samples after the trained network was seen once, by name."""
+
+
+def _at_every_rank(readout: Readout) -> list[Way]:
+    return [linear(*readout.fold(rank)) for rank in geometric_ranks(readout.max_rank, per_octave=8)]
+
+
+def _share(distance_n: Tensor) -> Tensor:
+    """Whether a sample is among the 70 % of least distance."""
+    kept_n = torch.zeros(len(distance_n), dtype=torch.bool)
+    kept_n[distance_n.argsort()[: math.ceil(_ROG_SHARE * len(distance_n))]] = True
+    return kept_n
+
+
+def _kept(features_ND: Tensor, given_N: Tensor, classes: int, kept: list[Tensor]) -> Moments:
+    moments = Moments(features_ND.shape[1], classes)
+    for k, kept_n in enumerate(kept):
+        inside_N = torch.nonzero(given_N == k).flatten()[kept_n]
+        moments.update(features_ND[inside_N], given=given_N[inside_N])
+    return moments
+
+
+def _rank_of(energy_D: Tensor, share: float) -> int:
+    """1, or the fewest directions that hold a share of the energy."""
+    if share == 1:
+        return 1
+    return 1 + int((energy_D.cumsum(0) < share * energy_D.sum()).sum())
+
+
+def _truncated(network: nn.Module, moments: LayerMoments, strength: float) -> nn.Module:
+    twin = own_copy(network)
+    truncate_layers(twin, moments, soft(strength))
+    return twin
+
+
+def _quiet() -> Any:
+    """scikit-learn's warning that a fit has not converged is no news here."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    caught = warnings.catch_warnings()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    return caught

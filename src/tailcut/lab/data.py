@@ -65,11 +65,25 @@ class Samples(Dataset[Any]):
         clean = None if self.clean is None else self.clean[rows]
         return Samples(self.inputs[rows], self.given[rows], clean)
 
-    def corrupted(self, rate: float, seed: int) -> Samples:
-        """The same samples, their true labels replaced by noisy ones (exclusive symmetric)."""
+    def corrupted(self, rate: float, seed: int, kind: str = "symmetric") -> Samples:
+        """The same samples, their true labels replaced by noisy ones."""
         clean = self.given if self.clean is None else self.clean
-        transition_KK = noise.symmetric(self.classes, rate)
+        transition_KK = noise.transition(kind, self.classes, rate)
         return replace(self, given=noise.corrupt(clean, transition_KK, seed), clean=clean)
+
+    def annotated(self, labels_N: Tensor) -> Samples:
+        """The same samples with these given labels, in the same order; the old ones are true.
+
+        Raises:
+            DataError: Another number of labels.
+        """
+        if len(labels_N) != len(self):
+            raise DataError(
+                f"{len(labels_N)} labels for {len(self)} samples",
+                wanted="one for each sample, in the same order",
+                advice="Take the file that belongs to these samples",
+            )
+        return replace(self, given=labels_N, clean=self.given if self.clean is None else self.clean)
 
     def true(self) -> Samples:
         """The same samples with their true labels as the given ones."""
@@ -106,9 +120,26 @@ class Problem:
 
     @classmethod
     def of(
-        cls, pool: Samples, test: Samples, *, train: int, holdout: int, rate: float, seed: int
+        cls,
+        pool: Samples,
+        test: Samples,
+        *,
+        train: int,
+        holdout: int,
+        rate: float,
+        seed: int,
+        kind: str = "symmetric",
     ) -> Problem:
-        """Shuffle a clean pool, corrupt it and cut it into train and holdout.
+        """Shuffle a pool, corrupt it and cut it into train and holdout.
+
+        Args:
+            pool: With true labels; noise of the kind "human" takes its given labels as they are.
+            test: With true labels.
+            train: Training samples.
+            holdout: Held-out samples, as noisy.
+            rate: As the kind of noise counts it.
+            seed: Chooses the samples and the wrong labels.
+            kind: Of the noise: "symmetric", "pair", "asymmetric" or "human".
 
         Raises:
             DataError: A pool smaller than train + holdout, or an empty part.
@@ -126,7 +157,9 @@ class Problem:
                 advice="Lower one of them",
             )
         order = torch.from_numpy(np.random.default_rng(seed).permutation(len(pool)))
-        noisy = pool.rows(order[: train + holdout]).corrupted(rate, seed)
+        noisy = pool.rows(order[: train + holdout])
+        if kind != "human":
+            noisy = noisy.corrupted(rate, seed, kind)
         return cls(noisy.rows(slice(train)), noisy.rows(slice(train, None)), test.true())
 
 
@@ -198,32 +231,69 @@ def opener(source: bytes | Path) -> Callable[[], Any]:
     return opened
 
 
-def digits_problem(*, rate: float, seed: int, train: int = 1100, holdout: int = 200) -> Problem:
+def digits_problem(
+    *, rate: float, seed: int, train: int = 1100, holdout: int = 200, kind: str = "symmetric"
+) -> Problem:
     """Digits: by default 1 100 to train on, 200 held out with noisy labels, 497 to test on."""
+    if kind == "human":
+        raise DataError(
+            "digits with human labels",
+            wanted="data that somebody has labelled anew: cifar10",
+            advice="Choose another noise, or cifar10",
+        )
     whole = digits()
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(whole)))
     pool, test = whole.rows(order[: train + holdout]), whole.rows(order[train + holdout :])
-    return Problem.of(pool, test, train=train, holdout=holdout, rate=rate, seed=seed)
+    return Problem.of(pool, test, train=train, holdout=holdout, rate=rate, seed=seed, kind=kind)
 
 
 def cifar10_problem(
-    *, rate: float, seed: int, train: int = 10_000, holdout: int = 1_000, folder: str | None = None
+    *,
+    rate: float,
+    seed: int,
+    train: int = 10_000,
+    holdout: int = 1_000,
+    kind: str = "symmetric",
+    folder: str | None = None,
 ) -> Problem:
     """CIFAR-10 from `train.parquet` and `test.parquet`, tested on all 10 000 test images.
 
     Args:
-        rate: Symmetric, exclusive.
+        rate: As the kind of noise counts it; human labels have the rate that they have.
         seed: Chooses the images and the wrong labels.
         train: Training images.
         holdout: Held-out images, as noisy.
+        kind: As in `noise.TRANSITIONS`, or "human": one annotator's label for each training
+            image (CIFAR-10N random1, Wei et al. 2022), from `cifar10n_random1.npy`.
         folder: Where the two files lie; `$TAILCUT_DATA/cifar10`, else `data/cifar10`.
     """
     place = Path(folder or Path(os.environ.get("TAILCUT_DATA", "data")) / "cifar10")
+    pool = parquet(place / "train.parquet")
+    if kind == "human":
+        pool = pool.annotated(human_labels(place / "cifar10n_random1.npy"))
     return Problem.of(
-        parquet(place / "train.parquet"),
+        pool,
         parquet(place / "test.parquet"),
         train=train,
         holdout=holdout,
         rate=rate,
         seed=seed,
+        kind=kind,
     )
+
+
+def human_labels(path: Path) -> Tensor:
+    """One label for each sample (N,) from a plain `.npy` file of integers.
+
+    Raises:
+        DataError: No such file, one that holds pickled objects, or labels that are none.
+    """
+    try:
+        labels = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as cause:
+        raise DataError(
+            f"no labels in {path} ({cause})",
+            wanted="a .npy file with one integer for each sample",
+            advice="For the labels of CIFAR-10N put cifar10n_random1.npy beside the images",
+        ) from None
+    return checked_labels(labels, None, path.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Recipe:
         learning_rate: Start of a cosine schedule that ends at zero.
         momentum: Nesterov.
         weight_decay: On all parameters.
+        augment: Flip images by chance and crop them at random from a border of zeros.
     """
 
     epochs: int = 30
@@ -37,6 +38,7 @@ class Recipe:
     learning_rate: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    augment: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
@@ -139,6 +141,8 @@ def train(
     for number in range(len(trained.epochs) + 1, recipe.epochs + 1):
         start = time.perf_counter()
         loader = problem.train.loader(recipe.batch_size, shuffle=True, seed=1000 * seed + number)
+        if recipe.augment:
+            loader = _augmented(loader, seed=1000 * seed + number)
         loss, hits = _epoch(network, loader, optimiser, schedule)
         held = accuracy(network, problem.holdout.loader(500))
         test = accuracy(network, problem.test.loader(500))
@@ -170,6 +174,29 @@ def _epoch(
         hits += int((logits.argmax(1) == labels).sum())
     network.eval()
     return loss / n, hits / n
+
+
+def _augmented(loader: Any, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    for inputs, labels, _ in loader:
+        yield flipped_and_cropped(inputs, generator), labels
+
+
+def flipped_and_cropped(images_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the images mirrored, all shifted by up to an eighth of the side, zeros moving in.
+
+    The usual augmentation of CIFAR: 32 x 32 crops of images padded by 4 (He et al. 2016).
+    """
+    n, _, height, width = images_NCHW.shape
+    mirrored_N = torch.rand(n, generator=generator) < 0.5
+    images_NCHW = torch.where(mirrored_N[:, None, None, None], images_NCHW.flip(3), images_NCHW)
+    border = max(1, height // 8)
+    padded_NCHW = nn.functional.pad(images_NCHW, [border] * 4)
+    top_N, left_N = torch.randint(0, 2 * border + 1, (2, n), generator=generator)
+    rows_NH1 = (top_N[:, None] + torch.arange(height))[:, :, None]
+    columns_N1W = (left_N[:, None] + torch.arange(width))[:, None, :]
+    samples_N11 = torch.arange(n)[:, None, None]
+    return padded_NCHW.permute(0, 2, 3, 1)[samples_N11, rows_NH1, columns_N1W].permute(0, 3, 1, 2)
 
 
 def _fast(inputs: Tensor) -> Tensor:

@@ -14,36 +14,47 @@ from tailcut.numerics.scores import Scores
 
 Verdict: TypeAlias = Literal["cut", "leave", "unknown"]
 
+_SINGULAR = 0.1
+
 
 @dataclass(frozen=True)
 class Gain:
     """Difference in accuracy on the same samples, with a 95 % interval.
 
     Attributes:
-        mean: After minus before, -1..1, on the labels as they are (noisy ones shrink it).
+        mean: After minus before, on true labels as far as the noise is known.
         low: Lower end.
         high: Upper end.
         n: Samples.
+        given: After minus before, -1..1, on the given labels as they are.
     """
 
     mean: float
     low: float
     high: float
     n: int
+    given: float
 
     @classmethod
-    def paired(cls, difference_N: Tensor) -> Gain:
-        """From after minus before for each sample: -1, 0 or 1.
+    def paired(cls, difference_N: Tensor, given: float | None = None) -> Gain:
+        """From after minus before for each sample: -1, 0 or 1, or the same of credits.
 
         The interval of Agresti & Min (2005) for matched pairs: Wald's after half a sample has
-        been added to each of the four cells, so that it never shrinks to a point.
+        been added to each of the four cells, so that it never shrinks to a point. A sample is
+        here as large as the differences are in the mean square.
+
+        Args:
+            difference_N: On true labels, see `true_credits`.
+            given: The mean on given labels, if it is another.
         """
-        n = len(difference_N)
-        difference_N = difference_N.double()
+        n, difference_N = len(difference_N), difference_N.double()
+        changed_n = difference_N[difference_N != 0]
+        size = float(changed_n.square().mean()) if len(changed_n) else 1.0
         centre = float(difference_N.sum()) / (n + 2)
-        square = (float(difference_N.square().sum()) + 1) / (n + 2)
+        square = (float(difference_N.square().sum()) + size) / (n + 2)
         reach = 1.959964 * math.sqrt((square - centre**2) / (n + 2))
-        return cls(float(difference_N.mean()), centre - reach, centre + reach, n)
+        mean = float(difference_N.mean())
+        return cls(mean, centre - reach, centre + reach, n, mean if given is None else given)
 
     def __str__(self) -> str:
         return f"{100 * self.mean:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
@@ -75,6 +86,7 @@ def choose(
     *,
     seed: int = 0,
     tolerance: float = 0.25,
+    transition_KK: Tensor | None = None,
 ) -> Choice:
     """The candidate of least log loss, by the standard-error rule, and its honest gain.
 
@@ -91,13 +103,16 @@ def choose(
         ranks_C: Kept ranks, which settle near ties; without them the first candidate does.
         seed: Of the split into halves.
         tolerance: In standard errors.
+        transition_KK: P(given | true), by which the gain is that on true labels.
 
     Raises:
         DataError: Fewer than two samples.
     """
     if ranks_C is None:
         ranks_C = torch.zeros(scores.predictions_NC.shape[1])
-    gain = cross_fitted(scores, labels_N, ranks_C, seed=seed, tolerance=tolerance)
+    gain = cross_fitted(
+        scores, labels_N, ranks_C, seed=seed, tolerance=tolerance, transition_KK=transition_KK
+    )
     losses_NC, index = scores.losses(), 0
     if gain.low > 0:
         index = 1 + standard_error_rule(losses_NC[:, 1:], ranks_C[1:], tolerance)
@@ -114,6 +129,7 @@ def cross_fitted(
     seed: int = 0,
     tolerance: float = 0.25,
     first: int = 0,
+    transition_KK: Tensor | None = None,
 ) -> Gain:
     """What choosing gains: each half of the samples reports on the other half's choice.
 
@@ -124,6 +140,7 @@ def cross_fitted(
         seed: Of the halves.
         tolerance: See `choose`.
         first: The first candidate that may be chosen; 1 leaves the untouched network out.
+        transition_KK: See `choose`.
 
     Raises:
         DataError: Fewer than two samples.
@@ -135,13 +152,32 @@ def cross_fitted(
             wanted="at least 2, better 500",
             advice="Hold out more samples; noisy labels will do",
         )
-    hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
-    difference_N = torch.empty(n, dtype=torch.float64)
+    classes = 1 + int(max(scores.predictions_NC.max(), labels_N.max()))
+    known_KK = torch.eye(classes) if transition_KK is None else transition_KK
+    credits_KK = true_credits(known_KK)
+    picked_N = torch.empty(n, dtype=torch.int64)
     for mine_N, other_N in halves(n, seed):
         losses_nC = scores.losses(mine_N)[:, first:]
         index = first + standard_error_rule(losses_nC, ranks_C[first:], tolerance)
-        difference_N[other_N] = hits_NC[other_N, index] - hits_NC[other_N, 0]
-    return Gain.paired(difference_N)
+        picked_N[other_N] = scores.predictions_NC[other_N, index]
+    before_N = scores.predictions_NC[:, 0]
+    given = float(((picked_N == labels_N).double() - (before_N == labels_N).double()).mean())
+    difference_N = credits_KK[labels_N, picked_N] - credits_KK[labels_N, before_N]
+    return Gain.paired(difference_N, given)
+
+
+def true_credits(transition_KK: Tensor) -> Tensor:
+    """What a prediction is worth where a label is given (K x K: given, predicted).
+
+    The inverse of T: its mean over the labels given to a true class is 1 for the prediction
+    of that class and 0 for any other, so the mean credit is the accuracy on true labels (the
+    "backward correction" of Natarajan et al. 2013, here of the 0-1 loss). Where T is too near
+    to singular, labels count as they are given.
+    """
+    transition_KK = transition_KK.double()
+    if torch.linalg.matrix_norm(transition_KK, -2) < _SINGULAR:
+        return torch.eye(len(transition_KK), dtype=torch.float64)
+    return torch.linalg.inv(transition_KK)
 
 
 def halves(n: int, seed: int) -> list[tuple[Tensor, Tensor]]:

@@ -20,7 +20,8 @@ class Moments:
     * `mean_D` = 1/n sum_i h_i
     * `scatter_DD` = sum_i (h_i - mean)(h_i - mean)^T
     * `counts[set]` (K,) = n_k, and `deviations[set]` (K x D) = sum_{i in k} (h_i - mean)
-    * `joint[set]` (K x K) = how often class k of the first set meets class l of this one
+    * `joint[set]` (K x K) = how often class k of the first set meets class l of this one,
+      for label sets that came with `update`
 
     Everything is float64 (counts are int64) and is updated by the pairwise formula of
     Chan, Golub & LeVeque (1983), so `merge` is associative: batches, shards, processes and
@@ -100,6 +101,22 @@ class Moments:
         for part in parts:
             whole.merge(part)
         return whole
+
+    def labelled(self, name: str, counts_K: Tensor, sums_KD: Tensor) -> Moments:
+        """The same samples with one more label set, which may be soft.
+
+        Args:
+            name: Of the new label set.
+            counts_K: sum_i p_ik, the samples of each class; fractions where labels are soft.
+            sums_KD: sum_i p_ik h_i.
+        """
+        twin = Moments(self.width, self.classes, (*self.label_sets, name))
+        twin.n, twin.batches = self.n, self.batches
+        twin.mean_D, twin.scatter_DD, twin.joint = self.mean_D, self.scatter_DD, self.joint
+        counts_K, sums_KD = float64(counts_K).to(self.mean_D), float64(sums_KD).to(self.mean_D)
+        twin.counts = {**self.counts, name: counts_K}
+        twin.deviations = {**self.deviations, name: sums_KD - counts_K[:, None] * self.mean_D}
+        return twin
 
     def means_KD(self, label_set: str = "given") -> Tensor:
         """Class means (K x D).

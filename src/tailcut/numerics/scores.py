@@ -19,23 +19,30 @@ class Scores:
 
     Attributes:
         predictions_NC: Predicted classes.
-        losses_TNC: -log softmax(logits / t)[label] at each of T temperatures, in nats.
+        losses_TNC: -log p(label) at each of T temperatures, in nats.
     """
 
     predictions_NC: Tensor
     losses_TNC: Tensor
 
     @classmethod
-    def of(cls, logits: Iterable[Tensor], labels_N: Tensor) -> Scores:
+    def of(
+        cls, logits: Iterable[Tensor], labels_N: Tensor, transition_KK: Tensor | None = None
+    ) -> Scores:
         """From chunks of logits (n x C x K) whose rows are the labelled samples in order.
 
-        The temperatures are a grid of half octaves from 2^-8 to 2^8.
+        Args:
+            logits: Of each candidate for the true class.
+            labels_N: Given labels.
+            transition_KK: P(given | true), see `true_label_losses`; the labels are taken to
+                be the true ones without it.
         """
         predictions, losses, start = [], [], 0
         for logits_nCK in logits:
             stop = start + len(logits_nCK)
             predictions.append(logits_nCK.argmax(2).cpu())
-            losses.append(_losses(float64(logits_nCK), labels_N[start:stop]).float())
+            losses_TnC = true_label_losses(logits_nCK, labels_N[start:stop], transition_KK)
+            losses.append(losses_TnC.float())
             start = stop
         return cls(torch.cat(predictions), torch.cat(losses, 1))
 
@@ -67,11 +74,23 @@ class Scores:
         return _TEMPERATURES[self.losses_TNC.double().mean(1).argmin(0)]
 
 
-def _losses(logits_nCK: Tensor, labels_n: Tensor) -> Tensor:
-    """Log losses at every temperature, T x n x C, on the CPU; infinite where logits are broken."""
-    own_n11 = labels_n.to(logits_nCK.device)[:, None, None]
-    own_nC = logits_nCK.gather(2, own_n11.expand(-1, logits_nCK.shape[1], 1))[..., 0]
-    losses_TnC = torch.stack(
-        [torch.logsumexp(logits_nCK / t, 2).sub_(own_nC / t).cpu() for t in _TEMPERATURES.tolist()]
+def true_label_losses(
+    logits_NCK: Tensor, given_N: Tensor, transition_KK: Tensor | None = None
+) -> Tensor:
+    """-log sum_z softmax(logits / t)_z T[z, given] at every temperature: T x N x C, on the CPU.
+
+    The likelihood of noisy labels under probabilities of the true ones (the "forward
+    correction" of Patrini et al. 2017); with T the identity it is the plain log loss. Infinite
+    where logits are broken.
+    """
+    logits_NCK = float64(logits_NCK)
+    if transition_KK is None:
+        transition_KK = torch.eye(logits_NCK.shape[2], dtype=torch.float64)
+    chance_N1K = transition_KK[:, given_N.cpu()].T.log()[:, None].to(logits_NCK.device)
+    losses_TNC = torch.stack(
+        [
+            (torch.logsumexp(scaled_NCK, 2) - torch.logsumexp(scaled_NCK + chance_N1K, 2)).cpu()
+            for scaled_NCK in (logits_NCK / t for t in _TEMPERATURES.tolist())
+        ]
     )
-    return losses_TnC.nan_to_num_(nan=torch.inf, posinf=torch.inf)
+    return losses_TNC.nan_to_num_(nan=torch.inf, posinf=torch.inf)

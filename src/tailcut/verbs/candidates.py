@@ -4,44 +4,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.errors import DataError
 from tailcut.network.head import Head
-from tailcut.network.stream import Batch
-from tailcut.network.views import View
+from tailcut.network.stream import Batch, read
 from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
+from tailcut.numerics.latent import Latent, half_rank
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.groundwork import UNTOUCHED, Groundwork, Jury
-from tailcut.verbs.survey import Survey
-from tailcut.verbs.viewing import draws, through_views
+from tailcut.verbs.groundwork import (
+    MOST_ROUNDS,
+    ROUNDS,
+    UNTOUCHED,
+    Groundwork,
+    Jury,
+    fit_lda,
+)
+from tailcut.verbs.viewing import fold_moments
 
 READOUTS = ("project", "centroid", "ridge", "lda")
+
+_TRIED = ("project", "centroid", "lda")
+"""By default: ridge has LDA's directions in another scale, and is there for who asks for it."""
+
+ROUNDS_TRIED = (0, 1, 2, 4, MOST_ROUNDS)
+"""Rounds of inferring the true labels; 0 fits the given labels."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to cut: filter strength, readout and kept rank.
+    """One way to cut: filter strength, readout, kept rank, and the labels it is fitted to.
 
-    The readout "own head" is the network's head as it is, without a rank.
+    The readout "own head" is the network's head as it is, without a rank. After rounds of
+    inferring the true labels a readout is fitted to their posteriors, after none to the
+    labels as they were given.
     """
 
     strength: float
     readout: str
     rank: int | None
+    rounds: int = 0
 
     def __str__(self) -> str:
         rank = f" at rank {self.rank}" if self.rank else ""
+        labels = f" on labels inferred in {self.rounds} rounds" if self.rounds > 1 else ""
+        labels = " on labels inferred in one round" if self.rounds == 1 else labels
         layers = "" if math.isinf(self.strength) else f", all layers truncated at {self.strength:g}"
-        return f"{self.readout}{rank}{layers}"
+        return f"{self.readout}{rank}{labels}{layers}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +74,10 @@ class Weighed:
         scores: Column for column; None without a jury.
         choice: None without a jury.
         models: The (truncated) network of each strength that readouts were fitted on.
-        moments: Of its features on views of all training samples.
+        moments: Of its features on views of all training samples, by strength and rounds; the
+            last label set is the one to fit.
+        latent: True labels inferred behind the last, the strongest filter; None where none
+            were asked for, or some class is too rare.
     """
 
     groundwork: Groundwork
@@ -64,7 +86,8 @@ class Weighed:
     scores: Scores | None
     choice: Choice | None
     models: dict[float, nn.Module]
-    moments: dict[float, Moments]
+    moments: dict[tuple[float, int], Moments]
+    latent: Latent | None
 
     def best_cut(self) -> int:
         """The candidate of least loss, the untouched network aside; without a jury the last."""
@@ -87,20 +110,67 @@ class Weighed:
         if self.scores is None or self.jury is None:
             return None
         ranks_C = _ranks(self.candidates, self.groundwork.survey.head.width)
-        return cross_fitted(self.scores, self.jury.labels_N, ranks_C, seed=seed, first=1)
+        return cross_fitted(
+            self.scores,
+            self.jury.labels_N,
+            ranks_C,
+            seed=seed,
+            first=1,
+            transition_KK=_chances(self.latent),
+        )
+
+    def accuracies_on(self, batches: Batches) -> list[float]:
+        """Of every candidate on other labels: true ones, to report and never to choose."""
+        head = self.groundwork.survey.head
+        read_once = list(read(batches, head.classes))
+        labels_N = torch.cat([batch.labels.cpu() for batch in read_once])
+        found: dict[Candidate, float] = {}
+        for strength in dict.fromkeys(each.strength for each in self.candidates):
+            model = self.network(strength)
+            features_ND = features_of(head, model, read_once)
+            for each in (c for c in self.candidates if c.strength == strength):
+                if each not in found:
+                    found |= self._accuracies_like(each, model, features_ND, labels_N)
+        return [found[each] for each in self.candidates]
+
+    def _accuracies_like(
+        self, like: Candidate, model: nn.Module, features_ND: Tensor, labels_N: Tensor
+    ) -> dict[Candidate, float]:
+        """Of the candidates that differ from one in the rank alone."""
+        head = self.groundwork.survey.head
+        if like.rank is None:
+            weight_KD, bias_K = head.parameters(model)
+            logits_NK = features_ND @ weight_KD.cpu().T
+            logits_NK = logits_NK if bias_K is None else logits_NK + bias_K.cpu()
+            return {like: _share(logits_NK.argmax(1), labels_N)}
+        made = make_readout(like.readout, self.moments[like.strength, like.rounds], head, model)
+        alike = [c for c in self.candidates if c.rank and replace(c, rank=like.rank) == like]
+        alike.sort(key=lambda c: c.rank or 0)
+        predictions_NR = made.predictions(features_ND, [c.rank or 0 for c in alike]).cpu()
+        return {
+            c: _share(predicted_N, labels_N)
+            for c, predicted_N in zip(alike, predictions_NR.T, strict=True)
+        }
 
     def temperature(self, index: int) -> float:
-        """Of least log loss on the jury's labels; 1 without a jury."""
-        return 1.0 if self.scores is None else float(self.scores.temperatures_C[index])
+        """Of least loss on the jury's labels; without a jury, of the inferred ones."""
+        if self.scores is None:
+            return self.latent.temperature if index and self.latent else 1.0
+        return float(self.scores.temperatures_C[index])
 
-    def table(self, chosen: int) -> pd.DataFrame:
-        """Candidates with accuracy and log loss on the jury's labels, the chosen one marked."""
-        rows = [(c.strength, c.readout, c.rank) for c in self.candidates]
-        table = pd.DataFrame(rows, columns=["strength", "readout", "rank"])
+    def table(self, chosen: int, clean: Batches | None = None) -> pd.DataFrame:
+        """Candidates with accuracy and loss on the jury's labels, the chosen one marked.
+
+        With true labels of other samples there is the accuracy on them, too.
+        """
+        rows = [(c.strength, c.readout, c.rank, c.rounds) for c in self.candidates]
+        table = pd.DataFrame(rows, columns=["strength", "readout", "rank", "rounds"])
         table["rank"] = table["rank"].astype("Int64")
         if self.choice is not None:
             table["accuracy"] = self.choice.accuracy_C.numpy()
             table["log_loss"] = self.choice.loss_C.numpy()
+        if clean is not None:
+            table["clean"] = self.accuracies_on(clean)
         table["chosen"] = table.index == chosen
         return table
 
@@ -117,74 +187,119 @@ def weigh(
 ) -> Weighed:
     """Fit every candidate that the caller's dials allow on all training samples, and judge it.
 
-    A jury of training samples under a view may judge only the network's own head: a fitted
-    readout finds whatever memory the view has left in the features, and would be praised for
-    it (docs/LOG.md).
+    Without a jury there is one candidate: see `_unjudged`.
     """
-    survey, jury = groundwork.survey, groundwork.jury
-    own_only = not survey.head.bias or (jury is not None and jury.view is not None)
+    survey, jury, strengths = groundwork.survey, groundwork.jury, groundwork.strengths
+    fitted = survey.head.bias and readout != "project"
+    rounds = 0 if readout == "project" else MOST_ROUNDS if jury else ROUNDS
+    models = {strength: groundwork.network(strength) for strength in strengths}
+    moments: dict[tuple[float, int], Moments] = {}
+    last: Latent | None = None
+    for strength, model in models.items():
+        found, last = _moments(groundwork, model, train, rounds=rounds, seed=seed, step=step)
+        moments.update({(strength, after): each for after, each in found.items()})
+    step("candidates")
+    if jury is None:
+        return _unjudged(groundwork, models, moments, last, readout=readout, rank=rank)
     names: Sequence[str] = (readout,)
     if readout == "auto":
-        names = ("project",) if own_only else READOUTS
-    elif readout != "project" and jury is not None and jury.view is not None:
-        jury = None
+        names = _TRIED if fitted else ("project",)
+    chances_KK = _chances(last)
     own_heads = depth != "head" and readout in ("auto", "project") and rank == "auto"
-    candidates, parts = _own_heads(groundwork, all_of_them=own_heads and jury is not None)
-    models = {strength: groundwork.network(strength) for strength in groundwork.strengths}
-    moments = {
-        strength: view_moments(survey, model, train, groundwork.views, seed=seed, step=step)
-        for strength, model in models.items()
-    }
-    step("candidates")
+    candidates, parts = _own_heads(groundwork, jury, chances_KK, all_of_them=own_heads)
     for strength, model in models.items():
-        features_ND = None if jury is None else features_of(survey.head, model, jury.batches)
-        for name in names:
-            made = make_readout(name, moments[strength], survey.head, model)
+        features_ND = features_of(survey.head, model, jury.batches)
+        for name, after in _fits(names, [r for r in ROUNDS_TRIED if (strength, r) in moments]):
+            made = make_readout(name, moments[strength, after], survey.head, model)
             ranks = geometric_ranks(made.max_rank) if rank == "auto" else made.ranks([int(rank)])
-            candidates += [Candidate(strength, name, r) for r in ranks]
-            if jury is not None and features_ND is not None:
-                parts.append(Scores.of(made.prefix_logits(features_ND, ranks), jury.labels_N))
-    if jury is None:
-        return Weighed(groundwork, None, candidates, None, None, models, moments)
-    scores = Scores.joined(parts)
-    choice = choose(scores, jury.labels_N, _ranks(candidates, survey.head.width), seed=seed)
-    return Weighed(groundwork, jury, candidates, scores, choice, models, moments)
+            candidates += [Candidate(strength, name, r, after) for r in ranks]
+            logits = made.prefix_logits(features_ND, ranks)
+            parts.append(Scores.of(logits, jury.labels_N, chances_KK))
+    scores, ranks_C = Scores.joined(parts), _ranks(candidates, survey.head.width)
+    choice = choose(scores, jury.labels_N, ranks_C, seed=seed, transition_KK=chances_KK)
+    return Weighed(groundwork, jury, candidates, scores, choice, models, moments, last)
 
 
-def view_moments(
-    survey: Survey,
+def _chances(latent: Latent | None) -> Tensor | None:
+    """P(given | true) by which the jury's labels are read; None takes them as they are."""
+    return None if latent is None else latent.transition_KK
+
+
+def _fits(names: Sequence[str], rounds: Sequence[int]) -> list[tuple[str, int]]:
+    """Readouts with the rounds that they are fitted after; `project` fits no labels."""
+    return [(name, r) for name in names for r in (rounds if name != "project" else rounds[:1])]
+
+
+def _moments(
+    groundwork: Groundwork,
     model: nn.Module,
     train: Batches,
-    views: Sequence[View],
     *,
+    rounds: int,
     seed: int,
     step: Callable[[str], None],
-) -> Moments:
-    """Moments of all training samples under every view (as they are, without any)."""
-    head = survey.head
-    moments = Moments(head.width, head.classes)
-    repeats = draws(survey.moments.n, views)
-    for batch, _, inputs in through_views(
-        train, views, classes=head.classes, repeats=repeats, seed=seed
-    ):
-        step("views of the training data")
-        for each in inputs:
-            moments.update(head.features_and_logits(model, each)[0], given=batch.labels)
-    return moments
+) -> tuple[dict[int, Moments], Latent | None]:
+    """Of all training samples under the views, by rounds, and the labels inferred last.
+
+    Where some class is too rare for its labels to be inferred, only the given ones are there.
+    """
+    survey = groundwork.survey
+    folds = fold_moments(
+        model, survey.head, train, groundwork.views, n=survey.moments.n, seed=seed, step=step
+    )
+    whole, states = folds.whole(), []
+    step("true labels")
+    with suppress(DataError):
+        states = folds.latents(rounds, fit_lda, Spectrum.of(whole)) if rounds else []
+    moments = {0: whole}
+    for after, state in enumerate(states, 1):
+        if after in (*ROUNDS_TRIED, rounds):
+            moments[after] = folds.whole(state.posterior_NK)
+    return moments, states[-1] if states else None
+
+
+def _unjudged(
+    groundwork: Groundwork,
+    models: dict[float, nn.Module],
+    moments: dict[tuple[float, int], Moments],
+    latent: Latent | None,
+    *,
+    readout: str,
+    rank: int | str,
+) -> Weighed:
+    """The one cut that is made without a choice: LDA on the inferred labels at half the ranks.
+
+    For a caller who fits no labels, the own head behind the filter, at the rank asked for.
+    """
+    (strength, model), head = next(iter(models.items())), groundwork.survey.head
+    name = "lda" if readout == "auto" else readout
+    rounds = max(after for _, after in moments) if head.bias else 0
+    if rounds == 0 and rank == "auto":
+        cut = Candidate(strength, "own head", None)
+    else:
+        made = make_readout(name if rounds else "project", moments[strength, rounds], head, model)
+        kept = half_rank(made) if rank == "auto" else made.ranks([int(rank)])[0]
+        cut = Candidate(strength, made.name, kept, rounds)
+    candidates = [Candidate(UNTOUCHED, "own head", None), cut]
+    return Weighed(groundwork, None, candidates, None, None, models, moments, latent)
 
 
 def make_readout(name: str, moments: Moments, head: Head, model: nn.Module) -> Readout:
-    """A readout by name; `project` takes the head that is in the model."""
+    """A readout by name, of the last label set; `project` takes the head that is in the model."""
     if name == "project":
         weight_KD, bias_K = head.parameters(model)
         return Readout.project(Spectrum.of(moments, centred=head.bias), weight_KD, bias_K)
     fits = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
-    return fits[name](moments)
+    return fits[name](moments, moments.label_sets[-1])
 
 
 def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tensor:
     """Penultimate features (N x D), on the CPU."""
     return torch.cat([head.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
+
+
+def _share(predicted_N: Tensor, labels_N: Tensor) -> float:
+    return float((predicted_N == labels_N).double().mean())
 
 
 def _ranks(candidates: Sequence[Candidate], width: int) -> Tensor:
@@ -193,11 +308,10 @@ def _ranks(candidates: Sequence[Candidate], width: int) -> Tensor:
 
 
 def _own_heads(
-    groundwork: Groundwork, *, all_of_them: bool
+    groundwork: Groundwork, jury: Jury, chances_KK: Tensor | None, *, all_of_them: bool
 ) -> tuple[list[Candidate], list[Scores]]:
     """The untouched network, and its own head behind each filter strength."""
+    assert groundwork.own_NCK is not None
     strengths = groundwork.tried if all_of_them else (UNTOUCHED,)
-    if groundwork.own is None:
-        return [Candidate(UNTOUCHED, "own head", None)], []
-    own = groundwork.own.first(len(strengths))
+    own = Scores.of([groundwork.own_NCK[:, : len(strengths)]], jury.labels_N, chances_KK)
     return [Candidate(strength, "own head", None) for strength in strengths], [own]

@@ -37,8 +37,8 @@ class Cut:
 def cut(weighed: Weighed, index: int) -> Cut:
     """Fold a candidate and prove the fold on a batch.
 
-    The logits are divided by the temperature of least log loss on the judges' labels: the
-    predictions stay as they are, the probabilities are those of the given labels.
+    The logits are divided by the temperature of greatest likelihood, given the label noise:
+    the predictions stay as they are, the probabilities are those of the true labels.
 
     Raises:
         HeadError: Logits that differ by more than a hundredth: too few digits for this cut.
@@ -53,7 +53,8 @@ def cut(weighed: Weighed, index: int) -> Cut:
         weight_KD, bias_K = head.parameters(before)
         bias_K = None if bias_K is None else bias_K * sharpness
         return Cut(before, probe, folded(before, head, weight_KD * sharpness, bias_K), 0.0)
-    probe = make_readout(chosen.readout, weighed.moments[chosen.strength], head, before)
+    moments = weighed.moments[chosen.strength, chosen.rounds]
+    probe = make_readout(chosen.readout, moments, head, before)
     probe = probe.scaled(sharpness)
     model = folded(before, head, *probe.fold(chosen.rank))
     inputs = survey.sample[0].inputs
@@ -72,8 +73,8 @@ def _moments(weighed: Weighed, strength: float, before: nn.Module) -> Moments:
     survey = weighed.groundwork.survey
     if strength == UNTOUCHED:
         return survey.moments
-    if strength in weighed.moments:
-        return weighed.moments[strength]
+    if (strength, 0) in weighed.moments:
+        return weighed.moments[strength, 0]
     moments = Moments(survey.head.width, survey.head.classes)
     for batch in survey.sample:
         features_ND = features_of(survey.head, before, [batch])

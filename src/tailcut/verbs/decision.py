@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.verbs.candidates import Weighed
 
+_ENOUGH_NOISE = 0.06
 _BRING = "bring 500 held-out samples, noisy labels will do"
 
 
@@ -40,15 +41,12 @@ def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
         return _as_asked(weighed, seed)
     choice, jury = weighed.choice, weighed.jury
     if choice is None or jury is None:
-        return Decision("unknown", 0, _nobody_can_tell(weighed), None)
+        return _unjudged(weighed)
     if choice.verdict == "cut":
         reason = f"{weighed.candidates[choice.index]}: {choice.gain} on {jury.described}"
         return Decision("cut", choice.index, reason, choice.gain)
     doubt = f"no cut gains for sure on {jury.described} ({choice.gain})"
-    if jury.view is None:
-        return Decision("leave", 0, f"{doubt}; nothing is changed", choice.gain)
-    reason = f"{doubt}, of which some may still be remembered; {_BRING}"
-    return Decision("unknown", 0, reason, choice.gain)
+    return Decision("leave", 0, f"{doubt}; nothing is changed", choice.gain)
 
 
 def _as_asked(weighed: Weighed, seed: int) -> Decision:
@@ -59,14 +57,20 @@ def _as_asked(weighed: Weighed, seed: int) -> Decision:
     return Decision("cut", index, told, gain)
 
 
-def _nobody_can_tell(weighed: Weighed) -> str:
-    screened = weighed.groundwork.screened
-    if weighed.groundwork.jury is not None:
-        return f"training labels cannot judge a readout fitted on them; {_BRING}"
-    if not screened:
-        return f"without views the training labels cannot judge a cut; {_BRING}"
-    least = min(each.memorisation for each in screened if each.kept)
-    return (
-        "no view makes the network forget its training labels (memorisation "
-        f"{least:.2f} at best), so they cannot judge a cut; {_BRING}"
-    )
+def _unjudged(weighed: Weighed) -> Decision:
+    """Without held-out samples: cut where enough labels are found wrong, as it then pays.
+
+    Where the noise is overestimated the cut changes little: its filter is gentle, and the
+    labels inferred are close to those given.
+    """
+    latent = weighed.latent
+    if latent is None:
+        return Decision("unknown", 0, f"nobody can judge a cut; {_BRING}", None)
+    if not latent.informed:
+        doubt = "the features tell too little of the training labels to judge a cut by them"
+        return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
+    found = f"{100 * latent.rate:.0f} % of the training labels or more look wrong"
+    if latent.rate < _ENOUGH_NOISE:
+        doubt = f"{found}, too few to cut without held-out labels to judge by"
+        return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
+    return Decision("cut", 1, f"{weighed.candidates[1]}: {found}", None)

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.head import Head
-from tailcut.network.stream import hits, read
+from tailcut.network.stream import logits_of, read
 from tailcut.network.surgery import require_bias
 from tailcut.network.views import Views
+from tailcut.numerics.calibration import calibration_error
 from tailcut.numerics.checks import checked_labels
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.curve import RankCurve, geometric_ranks, rank_curve
+from tailcut.numerics.latent import Noise
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.references import (
     gavish_donoho_rank,
@@ -27,8 +29,6 @@ from tailcut.numerics.references import (
 )
 from tailcut.numerics.segregation import Segregation
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.numerics.transition import Noise
-from tailcut.verbs.audit import noise_among
 from tailcut.verbs.candidates import Candidate, features_of, weigh
 from tailcut.verbs.cutting import Cut, cut
 from tailcut.verbs.decision import decide
@@ -44,11 +44,19 @@ _PARALLEL = 1024
 
 @dataclass(frozen=True)
 class Judged:
-    """Accuracy before and after the cut on n samples, 0..1."""
+    """Accuracy before and after the cut on n samples, 0..1.
+
+    Attributes:
+        n: Samples.
+        before: Accuracy of the untouched network.
+        after: Accuracy of the cut one.
+        calibration: Expected calibration error before and after, on true labels alone.
+    """
 
     n: int
     before: float
     after: float
+    calibration: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,13 +205,13 @@ def examine(
         chosen=weighed.candidates[decision.index],
         gain=decision.gain,
         judges=None if weighed.jury is None else weighed.jury.described,
-        candidates=weighed.table(decision.index),
+        candidates=weighed.table(decision.index, clean_batches),
         curve=_curve(made, found.head, weighed.jury, clean_batches),
         spectrum=found.spectrum,
         moments=found.moments,
         memorisation=found.memorisation,
         views=ground.screened,
-        noise=noise_among(ground, seed=seed),
+        noise=None if weighed.latent is None else weighed.latent.noise,
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(weighed.jury, weighed.accuracy_of(0), decision.gain, decision.index),
         clean=_on_true_labels(found, made, train, clean_N, clean_batches),
@@ -226,9 +234,9 @@ def _told_apart(clean: Any) -> tuple[Tensor | None, Batches | None]:
 def _held_out(
     jury: Jury | None, before: float | None, gain: Gain | None, index: int
 ) -> Judged | None:
-    if jury is None or jury.view is not None or before is None or gain is None:
+    if jury is None or before is None or gain is None:
         return None
-    return Judged(len(jury.labels_N), before, before + (gain.mean if index else 0))
+    return Judged(len(jury.labels_N), before, before + (gain.given if index else 0))
 
 
 def _on_true_labels(
@@ -245,12 +253,19 @@ def _on_true_labels(
         known = _with_known(train, clean_N, found.head.classes)
     else:
         return None
-    n, before, after = 0, 0, 0
+    labels, said = [], ([], [])
     for batch, true_N in known:
-        n += len(batch)
-        before += hits(found.model, batch.inputs, true_N)
-        after += hits(made.model, batch.inputs, true_N)
-    return Judged(n, before / n, after / n)
+        labels.append(true_N.cpu())
+        for model, logits in zip((found.model, made.model), said, strict=True):
+            logits.append(logits_of(model, batch.inputs).float().cpu())
+    labels_N = torch.cat(labels)
+    before_NK, after_NK = (torch.cat(logits) for logits in said)
+    before, after = (
+        float((logits_NK.argmax(1) == labels_N).double().mean())
+        for logits_NK in (before_NK, after_NK)
+    )
+    errors = (calibration_error(each.softmax(1), labels_N) for each in (before_NK, after_NK))
+    return Judged(len(labels_N), before, after, tuple[float, float](errors))
 
 
 def _with_known(train: Batches, clean_N: Tensor, classes: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +13,12 @@ from tailcut.network.filters import LayerMoments, truncated_copy
 from tailcut.network.stream import Batch, logits_of
 from tailcut.network.views import View, Views, as_views
 from tailcut.numerics.choice import halves, standard_error_rule
+from tailcut.numerics.moments import Moments
+from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
+from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.screening import Screened, labels_of, screen
 from tailcut.verbs.survey import Survey
-from tailcut.verbs.viewing import viewed
 
 UNTOUCHED = math.inf
 """The filter strength that leaves every layer as it is."""
@@ -30,29 +32,32 @@ ALLOWED = {"head": (UNTOUCHED,), "all": STRENGTHS, "auto": (UNTOUCHED, *STRENGTH
 REFERENCE_STRENGTH = 300.0
 """Of the network that has forgotten most labels and still sees."""
 
-_FREE_OF_MEMORY = 0.1
+UNJUDGED_STRENGTH = 3_000.0
+"""Where nobody can choose: it costs clean networks hardly anything (docs/LOG.md)."""
+
+ROUNDS = 4
+"""Of inferring the true labels, where nobody can choose how many."""
+
+MOST_ROUNDS = 8
+"""Of inferring the true labels; the noise rate is best after so many (docs/LOG.md)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Jury:
-    """Samples that judge: held-out ones, or training samples under a memory-free view.
+    """Held-out samples, which judge.
 
     Attributes:
-        batches: Inputs as they are judged.
+        batches: Their inputs.
         labels_N: Their given labels.
-        view: None for held-out samples.
     """
 
     batches: list[Batch]
     labels_N: Tensor
-    view: View | None
 
     @property
     def described(self) -> str:
         """For sentences: how many of what."""
-        if self.view is None:
-            return f"{len(self.labels_N)} held-out labels"
-        return f"{len(self.labels_N)} training labels under the view {self.view.name!r}"
+        return f"{len(self.labels_N)} held-out labels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +68,10 @@ class Groundwork:
         survey: Of the untouched network.
         layers: Input moments of all its layers.
         screened: The views.
-        jury: Who judges; None if nobody can.
+        jury: The held-out samples; None without any.
         tried: Filter strengths whose own head was judged, UNTOUCHED first.
-        own: Its scores at each of them; None without a jury.
-        strengths: The filter strengths worth fitting readouts for, one or two.
+        own_NCK: Its logits for the jury at each of them; None without a jury.
+        strengths: The filter strengths worth fitting readouts for, one or two, gentle first.
     """
 
     survey: Survey
@@ -74,7 +79,7 @@ class Groundwork:
     screened: list[Screened]
     jury: Jury | None
     tried: tuple[float, ...]
-    own: Scores | None
+    own_NCK: Tensor | None
     strengths: list[float]
 
     @property
@@ -93,30 +98,32 @@ def lay(
     """Measure the views, seat the jury, and find the filter strength.
 
     The strength is found by the own head of each truncated network, on each half of the jury:
-    no pass over the training data. Without a jury it stays in the middle of those allowed.
+    no pass over the training data. Without a jury it is a gentle one.
     """
     step("layers and views")
     allowed = ALLOWED[depth]
     chosen = as_views(views, survey.sample[0].inputs)
     layers = _layer_moments(survey, seed, needed=bool(chosen) or depth != "head")
-    screened = screen(
-        survey,
-        _truncated(survey, layers, REFERENCE_STRENGTH),
-        chosen,
-        seed=seed,
-        choose=views == "auto",
-    )
-    jury = _seat(survey, screened, seed)
+    reference = _truncated(survey, layers, REFERENCE_STRENGTH)
+    screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
     tried = tuple(dict.fromkeys((UNTOUCHED, *allowed)))
-    if jury is None:
-        middle = allowed[len(allowed) // 2]
-        return Groundwork(survey, layers, screened, None, tried, None, [middle])
+    if not survey.holdout:
+        gentle = UNJUDGED_STRENGTH if UNJUDGED_STRENGTH in allowed else allowed[0]
+        return Groundwork(survey, layers, screened, None, tried, None, [gentle])
     step("filter strengths")
-    own = Scores.joined([_judge(_truncated(survey, layers, each), jury) for each in tried])
+    jury = Jury(survey.holdout, labels_of(survey.holdout))
+    models = (_truncated(survey, layers, each) for each in tried)
+    own_NCK = torch.stack([_logits(model, jury) for model in models], 1)
+    scores = Scores.of([own_NCK], jury.labels_N)
     places = [place for place, strength in enumerate(tried) if strength in allowed]
-    best = _best_on_halves(own, places, seed)
+    best = sorted(_best_on_halves(scores, places, seed))
     strengths = [allowed[place] for place in best]
-    return Groundwork(survey, layers, screened, jury, tried, own, strengths)
+    return Groundwork(survey, layers, screened, jury, tried, own_NCK, strengths)
+
+
+def fit_lda(moments: Moments, label_set: str, spectrum: Spectrum) -> Readout:
+    """The readout that true labels are inferred with."""
+    return Readout.lda(moments, label_set, spectrum=spectrum)
 
 
 def _layer_moments(survey: Survey, seed: int, *, needed: bool) -> LayerMoments:
@@ -133,23 +140,8 @@ def _truncated(survey: Survey, layers: LayerMoments, strength: float) -> nn.Modu
     return truncated_copy(survey.model, layers, strength, batches)
 
 
-def _seat(survey: Survey, screened: Sequence[Screened], seed: int) -> Jury | None:
-    if survey.holdout:
-        return Jury(survey.holdout, labels_of(survey.holdout), None)
-    free = [s for s in screened if s.kept and s.memorisation <= _FREE_OF_MEMORY]
-    if not free:
-        return None
-    view = min(free, key=lambda s: abs(s.memorisation)).view
-    batches = viewed(survey.sample, view, seed + 1)
-    return Jury(batches, labels_of(batches), view)
-
-
-def _judge(model: nn.Module, jury: Jury) -> Scores:
-    def logits() -> Iterator[Tensor]:
-        for batch in jury.batches:
-            yield logits_of(model, batch.inputs)[:, None]
-
-    return Scores.of(logits(), jury.labels_N)
+def _logits(model: nn.Module, jury: Jury) -> Tensor:
+    return torch.cat([logits_of(model, batch.inputs).cpu() for batch in jury.batches])
 
 
 def _best_on_halves(own: Scores, places: list[int], seed: int) -> list[int]:

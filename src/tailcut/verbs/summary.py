@@ -32,6 +32,7 @@ def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]
         "readout": chosen.readout,
         "rank": spectrum.width if chosen.rank is None else chosen.rank,
         "width": spectrum.width,
+        "rounds": chosen.rounds,
         "strength": _finite(chosen.strength),
         "memorisation": {
             "train": diagnosis.memorisation,
@@ -66,7 +67,10 @@ def versions() -> dict[str, str]:
 def _judged(judged: Judged | None) -> dict[str, Any] | None:
     if judged is None:
         return None
-    return {"n": judged.n, "before": judged.before, "after": judged.after}
+    known: dict[str, Any] = {"n": judged.n, "before": judged.before, "after": judged.after}
+    if judged.calibration is not None:
+        known["calibration_error"] = list(judged.calibration)
+    return known
 
 
 def _held_out(diagnosis: Diagnosis) -> dict[str, Any] | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
+from tailcut.network.head import Head
 from tailcut.network.stream import Batch, read
 from tailcut.network.views import View
+from tailcut.numerics.latent import FoldMoments
 
 _DRAWN = 8192
 """View samples that readouts of small data sets are fitted on, by drawing views again."""
@@ -29,15 +31,45 @@ def through_views(
     where the loader yields none.
     """
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(repeats):
-        place = 0
-        for batch in read(train, classes):
-            numbers_N = torch.arange(place, place + len(batch))
-            place += len(batch)
-            if batch.index is not None:
-                numbers_N = batch.index.cpu()
-            inputs = [view(batch.inputs, generator) for view in views] or [batch.inputs]
-            yield batch, numbers_N, inputs
+    place = 0
+    for batch in read(train, classes):
+        numbers_N = torch.arange(place, place + len(batch))
+        place += len(batch)
+        if batch.index is not None:
+            numbers_N = batch.index.cpu()
+        drawn = [view(batch.inputs, generator) for _ in range(repeats) for view in views]
+        yield batch, numbers_N, drawn or [batch.inputs]
+
+
+def fold_moments(
+    model: nn.Module,
+    head: Head,
+    train: Batches,
+    views: Sequence[View],
+    *,
+    n: int,
+    seed: int,
+    step: Callable[[str], None],
+) -> FoldMoments:
+    """Moments of all training samples under every view (as they are, without any).
+
+    Args:
+        model: The network, perhaps truncated.
+        head: Its head.
+        train: Read once.
+        views: Under which the labels are not remembered.
+        n: Training samples; few are drawn several times.
+        seed: Of the views.
+        step: Told of every batch.
+    """
+    moments = FoldMoments(head.width, head.classes)
+    for batch, numbers_N, inputs in through_views(
+        train, views, classes=head.classes, repeats=draws(n, views), seed=seed
+    ):
+        step("views of the training data")
+        features = [head.features_and_logits(model, each)[0] for each in inputs]
+        moments.update(torch.stack(features), batch.labels, numbers_N)
+    return moments
 
 
 def viewed(batches: Sequence[Batch], view: View | None, seed: int) -> list[Batch]:

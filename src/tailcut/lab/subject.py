@@ -1,0 +1,107 @@
+"""A trained network and its data, as every baseline sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tailcut._typing import Batches
+from tailcut.network.head import Head, find_head
+from tailcut.network.stream import accuracy, read
+from tailcut.numerics.moments import Moments
+from tailcut.numerics.readout import Readout
+
+Way = Callable[[Tensor], Tensor]
+"""Features (N x D) to logits (N x K)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A trained network with its data, and the features that every baseline shares.
+
+    Attributes:
+        network: In evaluation mode; never changed.
+        train: Batches it was trained on, in a fixed order.
+        holdout: Batches with labels as noisy, for choices.
+        test: Batches with true labels.
+    """
+
+    network: nn.Module
+    train: Batches
+    holdout: Batches
+    test: Batches
+
+    @cached_property
+    def head(self) -> Head:
+        """The linear head."""
+        return find_head(self.network, next(read(self.train)).inputs)
+
+    @cached_property
+    def known(self) -> tuple[Tensor, Tensor]:
+        """Features (N x D, float32) and given labels of the training samples as they are."""
+        return self._features(self.train)
+
+    @cached_property
+    def held(self) -> tuple[Tensor, Tensor]:
+        """Features and given labels of the holdout."""
+        return self._features(self.holdout)
+
+    @cached_property
+    def asked(self) -> tuple[Tensor, Tensor]:
+        """Features and true labels of the test samples."""
+        return self._features(self.test)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Of the training features."""
+        features_ND, given_N = self.known
+        return Moments(self.head.width, self.head.classes).update(features_ND, given=given_N)
+
+    def parameters(self) -> tuple[Tensor, Tensor]:
+        """Weight (K x D) and bias (K,) of the head, zero where it has none, on the CPU."""
+        weight_KD, bias_K = self.head.parameters(self.network)
+        bias_K = weight_KD.new_zeros(len(weight_KD)) if bias_K is None else bias_K
+        return weight_KD.detach().cpu(), bias_K.detach().cpu()
+
+    def best(self, ways: list[Way]) -> float:
+        """Accuracy on the test samples of the way (features to logits) best on the holdout."""
+        held_ND, given_N = self.held
+        hits = [share_right(way(held_ND), given_N) for way in ways]
+        test_ND, true_N = self.asked
+        return share_right(ways[int(np.argmax(hits))](test_ND), true_N)
+
+    def best_network(self, networks: Iterator[nn.Module]) -> float:
+        """Accuracy on the test samples of the network that is best on the holdout."""
+        best, found = -1.0, self.network
+        for network in networks:
+            hits = accuracy(network, self.holdout)
+            if hits > best:
+                best, found = hits, network
+        return accuracy(found, self.test)
+
+    def _features(self, loader: Batches) -> tuple[Tensor, Tensor]:
+        features, labels = [], []
+        for batch in read(loader):
+            features.append(self.head.features_and_logits(self.network, batch.inputs)[0].cpu())
+            labels.append(batch.labels.cpu())
+        return torch.cat(features).float(), torch.cat(labels)
+
+
+def share_right(logits_NK: Tensor, labels_N: Tensor) -> float:
+    """Accuracy of logits."""
+    return float((logits_NK.argmax(1) == labels_N).double().mean())
+
+
+def linear(weight_KD: Tensor, bias_K: Tensor) -> Way:
+    """A linear layer in float64."""
+    return lambda features_ND: features_ND.double() @ weight_KD.double().T + bias_K.double()
+
+
+def folded(readout: Readout) -> Way:
+    """A readout at its full rank."""
+    return linear(*readout.fold(readout.max_rank))
