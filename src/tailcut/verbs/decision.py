@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from tailcut.numerics.choice import Gain, Verdict
+from tailcut.numerics.latent import Latent
 from tailcut.verbs.candidates import Weighed
 
 _ENOUGH_NOISE = 0.06
@@ -31,6 +33,9 @@ class Decision:
 def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
     """Read the verdict off the candidates.
 
+    Where the held-out labels are too few to be sure of a gain, the training labels decide as
+    they do without a holdout: if enough of them look wrong, the cut is made.
+
     Args:
         weighed: All candidates.
         asked: The caller named both readout and rank: nothing is left to choose but how
@@ -45,8 +50,12 @@ def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
     if choice.verdict == "cut":
         reason = f"{weighed.candidates[choice.index]}: {choice.gain} on {jury.described}"
         return Decision("cut", choice.index, reason, choice.gain)
-    doubt = f"no cut gains for sure on {jury.described} ({choice.gain})"
-    return Decision("leave", 0, f"{doubt}; nothing is changed", choice.gain)
+    told = f"{choice.gain} on {jury.described}"
+    if choice.gain.mean > 0 and _many_look_wrong(weighed.latent):
+        index = weighed.best_cut()
+        reason = f"{weighed.candidates[index]}: {told}, and {_found(weighed.latent)}"
+        return Decision("cut", index, reason, choice.gain)
+    return Decision("leave", 0, f"no cut gains for sure ({told}); nothing is changed", choice.gain)
 
 
 def _as_asked(weighed: Weighed, seed: int) -> Decision:
@@ -69,8 +78,15 @@ def _unjudged(weighed: Weighed) -> Decision:
     if not latent.informed:
         doubt = "the features tell too little of the training labels to judge a cut by them"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    found = f"{100 * latent.rate:.0f} % of the training labels or more look wrong"
-    if latent.rate < _ENOUGH_NOISE:
-        doubt = f"{found}, too few to cut without held-out labels to judge by"
+    if not _many_look_wrong(latent):
+        doubt = f"{_found(latent)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    return Decision("cut", 1, f"{weighed.candidates[1]}: {found}", None)
+    return Decision("cut", 1, f"{weighed.candidates[1]}: {_found(latent)}", None)
+
+
+def _many_look_wrong(latent: Latent | None) -> TypeGuard[Latent]:
+    return latent is not None and latent.informed and latent.rate >= _ENOUGH_NOISE
+
+
+def _found(latent: Latent) -> str:
+    return f"{100 * latent.rate:.0f} % of the training labels or more look wrong"
