@@ -144,7 +144,7 @@ def test_rounds_find_the_wrong_labels_and_mend_a_class_given_for_another():
 def test_labels_that_have_nothing_to_do_with_the_features_stay_unexplained():
     given_N = gaussian(2000, CLASSES, seed=5).argmax(1)
     moments = filled(gaussian(2, 2000, 6).float(), given_N)
-    state = moments.latents(2, lda, Spectrum.of(moments.whole()))[-1]
+    *_, state = moments.latents(2, lda, Spectrum.of(moments.whole()))
     own_N = state.probabilities_NK.gather(1, given_N[:, None])[:, 0]
     assert abs(float(own_N.mean()) - 1 / CLASSES) < 0.05
 
@@ -152,7 +152,7 @@ def test_labels_that_have_nothing_to_do_with_the_features_stay_unexplained():
 def test_clean_labels_stay_as_they_are():
     features_VND, true_N = clusters(1000, spread=0.15)
     moments = filled(features_VND, true_N)
-    state = moments.latents(4, lda, Spectrum.of(moments.whole()))[-1]
+    *_, state = moments.latents(4, lda, Spectrum.of(moments.whole()))
     assert state.rate < 0.01
     assert torch.equal(state.posterior_NK.argmax(1), true_N)
 
@@ -162,7 +162,7 @@ def test_a_class_in_one_fold_alone_cannot_be_judged():
     lone_N = torch.where(torch.arange(100) == 3, 3, true_N % 3)
     moments = filled(features_VND, lone_N)
     with pytest.raises(DataError, match="'latent' has no sample of class 3"):
-        moments.latents(1, lda, Spectrum.of(moments.whole()))
+        next(moments.latents(1, lda, Spectrum.of(moments.whole())))
 
 
 def test_folds_depend_on_the_number_alone_and_are_of_a_size():

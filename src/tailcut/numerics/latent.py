@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -116,7 +116,8 @@ class FoldMoments:
     A linear readout says of the mean of a sample's views what it says of the views on
     average. So beside the moments of each fold, the mean features of each sample are all that
     it takes to ask readouts of the other folds about it, and to fit them anew to other labels.
-    Memory: folds x D^2 in float64 and N x D in float32.
+    Memory: folds x D^2 in float64 and N x D in float32; each `Latent` holds two N x K in
+    float64.
 
     Args:
         width: D.
@@ -204,8 +205,8 @@ class FoldMoments:
             logits_NK[inside_N] = readout.logits(means_ND[inside_N], half_rank(readout)).cpu()
         return logits_NK
 
-    def latents(self, rounds: int, fit: Fit, spectrum: Spectrum) -> list[Latent]:
-        """Expectation maximisation over the true labels, one state after each round.
+    def latents(self, rounds: int, fit: Fit, spectrum: Spectrum) -> Iterator[Latent]:
+        """Expectation maximisation over the true labels: the state after each round.
 
         A round fits the readout of each fold to the posteriors of the others (in the first
         round to the given labels), and takes the posteriors anew from what it says.
@@ -218,12 +219,11 @@ class FoldMoments:
         Raises:
             DataError: A class without a sample outside some fold.
         """
-        states: list[Latent] = []
         soft_NK = torch.nn.functional.one_hot(self.given_N, self.classes).double()
         for _ in range(rounds):
-            states.append(Latent.of(self.out_of_fold(soft_NK, fit, spectrum), self.given_N))
-            soft_NK = states[-1].posterior_NK
-        return states
+            state = Latent.of(self.out_of_fold(soft_NK, fit, spectrum), self.given_N)
+            yield state
+            soft_NK = state.posterior_NK
 
     def _sums(self, soft_NK: Tensor, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Soft class counts (K,) and class sums (K x D) over all views of some samples."""

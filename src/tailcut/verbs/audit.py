@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import islice
+
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -75,7 +78,9 @@ def find_label_issues(
         step("true labels")
         _require_every_class(folds)
         states = folds.latents(MOST_ROUNDS, fit_lda, Spectrum.of(folds.whole()))
-    return issues_table(states[_SCORED_AFTER - 1], folds.numbers_N, states[-1].rate)
+        scored = next(islice(states, _SCORED_AFTER - 1, None))
+        last = deque(states, maxlen=1).pop()
+    return issues_table(scored, folds.numbers_N, last.rate)
 
 
 def issues_table(latent: Latent, numbers_N: Tensor, rate: float) -> pd.DataFrame:

@@ -247,15 +247,14 @@ def _moments(
     folds = fold_moments(
         model, survey.head, train, groundwork.views, n=survey.moments.n, seed=seed, step=step
     )
-    whole, states = folds.whole(), []
+    moments, last = {0: folds.whole()}, None
     step("true labels")
     with suppress(DataError):
-        states = folds.latents(rounds, fit_lda, Spectrum.of(whole)) if rounds else []
-    moments = {0: whole}
-    for after, state in enumerate(states, 1):
-        if after in (*ROUNDS_TRIED, rounds):
-            moments[after] = folds.whole(state.posterior_NK)
-    return moments, states[-1] if states else None
+        states = folds.latents(rounds, fit_lda, Spectrum.of(moments[0])) if rounds else ()
+        for after, last in enumerate(states, 1):
+            if after in (*ROUNDS_TRIED, rounds):
+                moments[after] = folds.whole(last.posterior_NK)
+    return moments, last
 
 
 def _unjudged(
