@@ -186,12 +186,15 @@ def table(results: pd.DataFrame) -> str:
         shown = part.drop(columns=["setting", "noise", "seed", "best rival"])
         for name, values in shown.items():
             lines.append(f"  {name:<32}{spread(values.dropna().astype(float)):>16}")
-    lines.append("tailcut minus others on the same checkpoint, points: mean +- sd, least")
+        means = part[list(COMPETITORS)].mean()
+        lines.append(f"  best rival by mean: {means.idxmax()}")
     noisy = results[results["wrong labels"] > 0]
-    symmetric = noisy[noisy["noise"].str.startswith("symmetric")]
+    lines.append("tailcut minus others on the same checkpoint, points: mean +- sd, least")
     for name, part, other in (
         ("best rival by test, all with noise", noisy, "best rival"),
-        ("oracle early stopping, symmetric", symmetric, "oracle early stopping"),
+        *((f"oracle, {noise}", part, SELECTED[2]) for noise, part in noisy.groupby("noise")),
+        ("oracle, symmetric", noisy[noisy["noise"].str.startswith("symmetric")], SELECTED[2]),
+        *((f"oracle, symmetric, {s}", part, SELECTED[2]) for s, part in _symmetric(noisy)),
         ("last epoch, clean", results[results["wrong labels"] == 0], "last epoch"),
         ("best candidate by test", results, "best candidate"),
         *((rival, noisy, rival) for rival in (*SELECTED, *COMPETITORS)),
@@ -199,12 +202,20 @@ def table(results: pd.DataFrame) -> str:
         gap = part["tailcut"] - part[other]
         if len(gap):
             lines.append(f"  {name:<36}{spread(gap):>16}{gap.min():>8.1f}   n = {len(gap)}")
-    gained = noisy["tailcut"] - noisy["last epoch"]
-    alone = noisy["tailcut, no holdout"] - noisy["last epoch"]
-    lines.append(f"gain kept without a holdout: {100 * alone.sum() / gained.sum():.0f} %")
-    errors = results[["calibration error, last epoch", "calibration error, tailcut"]].mean()
-    lines.append(f"calibration error: {errors.iloc[0]:.1f} before, {errors.iloc[1]:.1f} after")
+    behind = noisy[noisy["tailcut"] < noisy["best rival"] - 0.3]
+    lines.append(f"behind a rival by more than 0.3: {len(behind)} of {len(noisy)}")
+    for setting, part in [("all", noisy), *noisy.groupby("setting")]:
+        gained = (part["tailcut"] - part["last epoch"]).sum()
+        alone = (part["tailcut, no holdout"] - part["last epoch"]).sum()
+        lines.append(f"gain kept without a holdout, {setting}: {100 * alone / gained:.0f} %")
+    for setting, part in [("all", results), *results.groupby("setting")]:
+        before, after = part[[f"calibration error, {n}" for n in ("last epoch", "tailcut")]].mean()
+        lines.append(f"calibration error, {setting}: {before:.1f} before, {after:.1f} after")
     return "\n".join(lines)
+
+
+def _symmetric(noisy: pd.DataFrame) -> Any:
+    return noisy[noisy["noise"].str.startswith("symmetric")].groupby("setting")
 
 
 def spread(values: pd.Series) -> str:

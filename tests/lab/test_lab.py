@@ -1,10 +1,14 @@
 """Noise by its definition; trainings that go on where they stopped."""
 
+import io
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tailcut.errors import DataError, SpecError, StoreError
 from tailcut.lab import noise
@@ -280,6 +284,29 @@ def test_cifar_comes_out_of_its_parquet_files(cifar10_folder):
         100,
         10_000,
     ]
+
+
+def test_a_folder_laid_out_like_cifar_gives_true_and_human_labels(tmp_path):
+    """Small images of ten classes in the layout of CIFAR-10, where the real ones are not."""
+    rows = np.arange(60)
+    for name in ("train", "test"):
+        cells = [{"bytes": png(row), "path": None} for row in rows]
+        pd.DataFrame({"img": cells, "label": rows % 10}).to_parquet(tmp_path / f"{name}.parquet")
+    np.save(tmp_path / "cifar10n_random1.npy", (rows + 1) % 10)
+    sizes = {"train": 40, "holdout": 10, "folder": tmp_path}
+    human = cifar10_problem(rate=0, seed=0, kind="human", **sizes)
+    assert torch.equal(human.train.given, (human.train.clean + 1) % 10)
+    assert torch.equal(human.train.inputs[:, 0, 0, 0].long() % 10, human.train.clean)
+    asymmetric = cifar10_problem(rate=1.0, seed=0, kind="asymmetric", **sizes)
+    expected = noise.asymmetric(10, 1.0).argmax(1)[asymmetric.train.clean]
+    assert torch.equal(asymmetric.train.given, expected)
+    assert torch.equal(asymmetric.test.given, torch.from_numpy(rows % 10))
+
+
+def png(row):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (int(row), 0, 0)).save(file, "PNG")
+    return file.getvalue()
 
 
 def test_a_folder_without_cifar_says_where_it_was_looked_for(tmp_path):

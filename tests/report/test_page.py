@@ -127,7 +127,9 @@ def test_an_untouched_network_shows_no_arrow_and_no_cut(full, verdict):
 
 def test_a_cut_that_was_asked_for_is_not_called_a_gain(full):
     full["holdout"]["interval"] = [-0.02, 0.03]
-    assert "The network is cut as asked; that this gains is not sure." in seen(page(full))
+    assert "The network is cut; the held-out labels alone are not sure that this gains." in seen(
+        page(full)
+    )
 
 
 def test_parts_may_lack_their_numbers(full):

@@ -165,7 +165,9 @@ def test_a_network_trained_on_clean_labels_is_left_alone(clean_network):
     assert fix.verdict == "leave"
     assert (fix.readout, fix.rank, fix.strength) == ("own head", 512, float("inf"))
     assert fix.reason.startswith("no cut gains for sure (")
-    assert fix.reason.endswith(" on 200 held-out labels); nothing is changed")
+    assert fix.reason.endswith(
+        " on 200 held-out labels, corrected for label noise); nothing is changed"
+    )
     assert fix.undo_tensors == {}
     assert accuracy(fix.model, p.test.loader()) == clean_network.trained.epochs[-1].test
 

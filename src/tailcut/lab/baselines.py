@@ -1,13 +1,14 @@
 """What tailcut is compared with, on the same trained network: every method under its paper's name.
 
-A baseline maps the logits or features of a trained network to predictions; none of them trains
-the network again. Where a paper leaves a setting open it is chosen by the accuracy on the noisy
-holdout, as tailcut chooses.
+A baseline maps the features of a trained network to predictions, or filters its weights; none
+trains the network again. A setting that a paper leaves open is chosen by the accuracy on the
+noisy holdout.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tailcut.lab.subject import Subject, Way, folded, linear, share_right
+from tailcut.lab.subject import Subject, Way, folded, linear
 from tailcut.network.filters import LayerMoments, soft, truncate_layers
 from tailcut.network.stream import own_copy, read
 from tailcut.numerics.curve import geometric_ranks
@@ -52,6 +53,7 @@ def ridge_refit(subject: Subject) -> float:
 
 def logistic_refit(subject: Subject) -> float:
     """scikit-learn's LogisticRegression on the given labels, C by the holdout."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     features_ND, given_N = subject.known
@@ -59,7 +61,8 @@ def logistic_refit(subject: Subject) -> float:
     ways: list[Way] = []
     for inverse in (1e-4, 1e-2, 1.0):
         fit = LogisticRegression(C=inverse, max_iter=200, tol=1e-3)
-        with _quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
             fit.fit((features_ND / scale).numpy(), given_N.numpy())
         weight_KD, bias_K = torch.from_numpy(fit.coef_), torch.from_numpy(fit.intercept_)
         ways.append(linear(weight_KD / scale, bias_K))
@@ -68,7 +71,7 @@ def logistic_refit(subject: Subject) -> float:
 
 def lda_refit(subject: Subject) -> float:
     """LDA on the given labels of the training samples as they are, all directions."""
-    return subject.best([folded(Readout.lda(subject.moments))])
+    return subject.accuracy(folded(Readout.lda(subject.moments)))
 
 
 def lda_on_holdout(subject: Subject) -> float:
@@ -76,12 +79,12 @@ def lda_on_holdout(subject: Subject) -> float:
     features_ND, given_N = subject.held
     moments = Moments(subject.head.width, subject.head.classes)
     readout = Readout.lda(moments.update(features_ND, given=given_N))
-    return share_right(folded(readout)(subject.asked[0]), subject.asked[1])
+    return subject.accuracy(folded(readout))
 
 
 def nearest_mean(subject: Subject) -> float:
     """Nearest class mean in all directions."""
-    return subject.best([folded(Readout.centroid(subject.moments))])
+    return subject.accuracy(folded(Readout.centroid(subject.moments)))
 
 
 def nearest_neighbours(subject: Subject) -> float:
@@ -107,19 +110,17 @@ def sap(subject: Subject) -> float:
     weight_KD, bias_K = subject.parameters()
     logits_NK = subject.known[0] @ weight_KD.T + bias_K
     losses_N = torch.nn.functional.cross_entropy(logits_NK, given, reduction="none")
-    trusted = set(losses_N.argsort()[:_TRUSTED].tolist())
-    twin, layers = own_copy(subject.network), None
-    place = 0
+    trusted_N = torch.zeros(len(given), dtype=torch.bool)
+    trusted_N[losses_N.argsort()[:_TRUSTED]] = True
+    layers, place = LayerMoments(own_copy(subject.network), int(trusted_N.sum())), 0
     for batch in read(subject.train):
-        rows = [row for row in range(len(batch)) if place + row in trusted]
+        trusted_n = trusted_N[place : place + len(batch)]
         place += len(batch)
-        layers = layers or LayerMoments(twin, min(_TRUSTED, len(given)))
-        if rows and isinstance(batch.inputs, Tensor):
-            layers.update(batch.inputs[rows])
-    assert layers is not None
-    moments = layers
+        assert isinstance(batch.inputs, Tensor)
+        if trusted_n.any():
+            layers.update(batch.inputs[trusted_n])
     return subject.best_network(
-        _truncated(subject.network, moments, strength) for strength in SAP_STRENGTHS
+        _truncated(subject.network, layers, strength) for strength in SAP_STRENGTHS
     )
 
 
@@ -147,7 +148,7 @@ def rog(subject: Subject) -> float:
     readout = Readout.lda(moments, shrinkage=1e-3)
     weight_KD, bias_K = readout.fold(readout.max_rank)
     prior_K = (moments.counts["given"].double() / moments.n).log()
-    return subject.best([linear(weight_KD, bias_K - prior_K)])
+    return subject.accuracy(linear(weight_KD, bias_K - prior_K))
 
 
 def masc(subject: Subject) -> float:
@@ -157,11 +158,7 @@ def masc(subject: Subject) -> float:
     of 75 or 99 % of the energy, by the holdout. Last hidden layer only.
     """
     features_ND, given_N = subject.known
-    bases = []
-    for k in range(subject.head.classes):
-        inside_nD = features_ND[given_N == k].double()
-        energy_D, basis_DD = torch.linalg.eigh(inside_nD.T @ inside_nD)
-        bases.append((energy_D.flip(0).clamp(min=0), basis_DD.flip(1)))
+    bases = [_directions(features_ND[given_N == k]) for k in range(subject.head.classes)]
 
     def way(share: float) -> Way:
         return lambda asked_ND: torch.stack(
@@ -185,10 +182,9 @@ def velpic(subject: Subject) -> float:
     mean_D = features_ND.double().mean(0)
     rows: list[Tensor] = []
     for k in range(subject.head.classes):
-        inside_nD = features_ND[given_N == k].double()
-        first_D = torch.linalg.eigh(inside_nD.T @ inside_nD)[1][:, -1]
+        first_D = _directions(features_ND[given_N == k])[1][:, 0]
         rows.append(first_D * (1 if first_D @ mean_D >= 0 else -1))
-    return subject.best([linear(torch.stack(rows), torch.zeros(len(rows)))])
+    return subject.accuracy(linear(torch.stack(rows), torch.zeros(len(rows))))
 
 
 def head_svd(subject: Subject) -> float:
@@ -221,7 +217,7 @@ def fine_refit(subject: Subject) -> float:
     moments = Moments(subject.head.width, subject.head.classes)
     for k in range(subject.head.classes):
         inside_N = given_N == k
-        first_D = torch.linalg.eigh(unit_ND[inside_N].T @ unit_ND[inside_N])[1][:, -1]
+        first_D = _directions(unit_ND[inside_N])[1][:, 0]
         alignment_n1 = (unit_ND[inside_N] @ first_D).square()[:, None].numpy()
         mixture = GaussianMixture(2, random_state=0).fit(alignment_n1)
         means: Any = mixture.means_
@@ -229,7 +225,7 @@ def fine_refit(subject: Subject) -> float:
         kept_n = torch.from_numpy(mixture.predict_proba(alignment_n1)[:, aligned] > 0.5)
         kept_n = kept_n if kept_n.any() else torch.ones_like(kept_n)
         moments.update(features_ND[inside_N][kept_n], given=given_N[inside_N][kept_n])
-    return subject.best([folded(Readout.lda(moments))])
+    return subject.accuracy(folded(Readout.lda(moments)))
 
 
 COMPETITORS: dict[str, Callable[[Subject], float]] = {
@@ -252,6 +248,13 @@ COMPETITORS: dict[str, Callable[[Subject], float]] = {
 
 def _at_every_rank(readout: Readout) -> list[Way]:
     return [linear(*readout.fold(rank)) for rank in geometric_ranks(readout.max_rank, per_octave=8)]
+
+
+def _directions(features_nD: Tensor) -> tuple[Tensor, Tensor]:
+    """Energies (D,), largest first, and uncentred directions (columns of D x D)."""
+    features_nD = features_nD.double()
+    energy_D, basis_DD = torch.linalg.eigh(features_nD.T @ features_nD)
+    return energy_D.flip(0).clamp(min=0), basis_DD.flip(1)
 
 
 def _share(distance_n: Tensor) -> Tensor:
@@ -280,14 +283,3 @@ def _truncated(network: nn.Module, moments: LayerMoments, strength: float) -> nn
     twin = own_copy(network)
     truncate_layers(twin, moments, soft(strength))
     return twin
-
-
-def _quiet() -> Any:
-    """scikit-learn's warning that a fit has not converged is no news here."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
-    caught = warnings.catch_warnings()
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    return caught

@@ -17,7 +17,7 @@ from tailcut.numerics.spectrum import Spectrum
 
 
 def random_subspace(subject: Subject) -> float:
-    """Control: the own head behind a random subspace of the rank that the paper's cut keeps."""
+    """Control: the own head behind a random subspace, its rank by the holdout."""
     generator = torch.Generator().manual_seed(0)
     gaussian_DD = torch.randn(
         subject.head.width, subject.head.width, generator=generator, dtype=torch.float64
@@ -27,7 +27,7 @@ def random_subspace(subject: Subject) -> float:
 
 
 def top_removed(subject: Subject) -> float:
-    """Control: the own head without the leading directions."""
+    """Control: the own head without the leading directions, how many by the holdout."""
     basis_DR = Spectrum.of(subject.moments).directions()
     return subject.best([_behind(subject, basis_DR[:, rank:]) for rank in _ranks(subject)[:-1]])
 
@@ -38,7 +38,7 @@ def permuted_labels(subject: Subject) -> float:
     order_N = torch.randperm(len(given_N), generator=torch.Generator().manual_seed(0))
     moments = Moments(subject.head.width, subject.head.classes)
     readout = Readout.lda(moments.update(features_ND, given=given_N[order_N]))
-    return subject.best([folded(readout)])
+    return subject.accuracy(folded(readout))
 
 
 def batchnorm_alone(subject: Subject) -> float:

@@ -68,12 +68,15 @@ class Subject:
         bias_K = weight_KD.new_zeros(len(weight_KD)) if bias_K is None else bias_K
         return weight_KD.detach().cpu(), bias_K.detach().cpu()
 
+    def accuracy(self, way: Way) -> float:
+        """Of a way (features to logits) on the test samples."""
+        return _share_right(way(self.asked[0]), self.asked[1])
+
     def best(self, ways: list[Way]) -> float:
-        """Accuracy on the test samples of the way (features to logits) best on the holdout."""
+        """Accuracy on the test samples of the way that is best on the holdout."""
         held_ND, given_N = self.held
-        hits = [share_right(way(held_ND), given_N) for way in ways]
-        test_ND, true_N = self.asked
-        return share_right(ways[int(np.argmax(hits))](test_ND), true_N)
+        hits = [_share_right(way(held_ND), given_N) for way in ways]
+        return self.accuracy(ways[int(np.argmax(hits))])
 
     def best_network(self, networks: Iterator[nn.Module]) -> float:
         """Accuracy on the test samples of the network that is best on the holdout."""
@@ -92,8 +95,7 @@ class Subject:
         return torch.cat(features).float(), torch.cat(labels)
 
 
-def share_right(logits_NK: Tensor, labels_N: Tensor) -> float:
-    """Accuracy of logits."""
+def _share_right(logits_NK: Tensor, labels_N: Tensor) -> float:
     return float((logits_NK.argmax(1) == labels_N).double().mean())
 
 

@@ -18,7 +18,7 @@ from tailcut.report.figures import (
 )
 
 _SAFE = "Cutting gains on labels that the network has not seen."
-_AS_ASKED = "The network is cut as asked; that this gains is not sure."
+_UNSURE = "The network is cut; the held-out labels alone are not sure that this gains."
 _VERDICTS = {
     "cut": "The network is cut; the reason says what is known of the gain.",
     "leave": "No cut gains for sure; the network stays as it is.",
@@ -116,11 +116,11 @@ def _check(summary: Mapping[str, Any]) -> None:
 
 
 def _meaning(summary: Mapping[str, Any]) -> str:
-    """The verdict in plain words; a cut may have been made because it was asked for."""
+    """The verdict in plain words; a cut may have been made for another reason than its gain."""
     interval = (summary.get("holdout") or {}).get("interval")
     if summary["verdict"] != "cut" or not interval or not _is_number(interval[0]):
         return _VERDICTS[summary["verdict"]]
-    return _SAFE if interval[0] > 0 else _AS_ASKED
+    return _SAFE if interval[0] > 0 else _UNSURE
 
 
 def _share_kept(summary: Mapping[str, Any]) -> float | None:

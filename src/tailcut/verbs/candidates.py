@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import pandas as pd
 import torch
@@ -124,33 +125,24 @@ class Weighed:
         head = self.groundwork.survey.head
         read_once = list(read(batches, head.classes))
         labels_N = torch.cat([batch.labels.cpu() for batch in read_once])
-        found: dict[Candidate, float] = {}
-        for strength in dict.fromkeys(each.strength for each in self.candidates):
-            model = self.network(strength)
-            features_ND = features_of(head, model, read_once)
-            for each in (c for c in self.candidates if c.strength == strength):
-                if each not in found:
-                    found |= self._accuracies_like(each, model, features_ND, labels_N)
-        return [found[each] for each in self.candidates]
-
-    def _accuracies_like(
-        self, like: Candidate, model: nn.Module, features_ND: Tensor, labels_N: Tensor
-    ) -> dict[Candidate, float]:
-        """Of the candidates that differ from one in the rank alone."""
-        head = self.groundwork.survey.head
-        if like.rank is None:
-            weight_KD, bias_K = head.parameters(model)
-            logits_NK = features_ND @ weight_KD.cpu().T
-            logits_NK = logits_NK if bias_K is None else logits_NK + bias_K.cpu()
-            return {like: _share(logits_NK.argmax(1), labels_N)}
-        made = make_readout(like.readout, self.moments[like.strength, like.rounds], head, model)
-        alike = [c for c in self.candidates if c.rank and replace(c, rank=like.rank) == like]
-        alike.sort(key=lambda c: c.rank or 0)
-        predictions_NR = made.predictions(features_ND, [c.rank or 0 for c in alike]).cpu()
-        return {
-            c: _share(predicted_N, labels_N)
-            for c, predicted_N in zip(alike, predictions_NR.T, strict=True)
-        }
+        features: dict[float, Tensor] = {}
+        found: list[float] = []
+        for like, group in groupby(self.candidates, lambda each: replace(each, rank=None)):
+            model = self.network(like.strength)
+            if like.strength not in features:
+                features[like.strength] = features_of(head, model, read_once)
+            features_ND, ranks = features[like.strength], [each.rank for each in group]
+            if ranks == [None]:
+                weight_KD, bias_K = head.parameters(model)
+                logits_NK = features_ND @ weight_KD.cpu().T
+                predicted_NR = (logits_NK if bias_K is None else logits_NK + bias_K.cpu()).argmax(1)
+                predicted_NR = predicted_NR[:, None]
+            else:
+                moments = self.moments[like.strength, like.rounds]
+                made = make_readout(like.readout, moments, head, model)
+                predicted_NR = made.predictions(features_ND, [r for r in ranks if r]).cpu()
+            found += (predicted_NR == labels_N[:, None]).double().mean(0).tolist()
+        return found
 
     def temperature(self, index: int) -> float:
         """Of least loss on the jury's labels; without a jury, of the inferred ones."""
@@ -295,10 +287,6 @@ def make_readout(name: str, moments: Moments, head: Head, model: nn.Module) -> R
 def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tensor:
     """Penultimate features (N x D), on the CPU."""
     return torch.cat([head.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
-
-
-def _share(predicted_N: Tensor, labels_N: Tensor) -> float:
-    return float((predicted_N == labels_N).double().mean())
 
 
 def _ranks(candidates: Sequence[Candidate], width: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TypeGuard
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.latent import Latent
 from tailcut.verbs.candidates import Weighed
+from tailcut.verbs.groundwork import Jury
 
 _ENOUGH_NOISE = 0.06
 _BRING = "bring 500 held-out samples, noisy labels will do"
@@ -21,7 +22,7 @@ class Decision:
         verdict: "cut", "leave" or "unknown".
         index: Of the candidate; 0, the untouched network, unless the verdict is "cut".
         reason: Why, in one sentence.
-        gain: On the judges' given labels, by samples that did not choose; None without them.
+        gain: On true labels by held-out given ones that did not choose; None without them.
     """
 
     verdict: Verdict
@@ -47,10 +48,10 @@ def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
     choice, jury = weighed.choice, weighed.jury
     if choice is None or jury is None:
         return _unjudged(weighed)
+    told = _told(choice.gain, jury, weighed.latent)
     if choice.verdict == "cut":
-        reason = f"{weighed.candidates[choice.index]}: {choice.gain} on {jury.described}"
+        reason = f"{weighed.candidates[choice.index]}: {told}"
         return Decision("cut", choice.index, reason, choice.gain)
-    told = f"{choice.gain} on {jury.described}"
     if choice.gain.mean > 0 and _many_look_wrong(weighed.latent):
         index = weighed.best_cut()
         reason = f"{weighed.candidates[index]}: {told}, and {_found(weighed.latent)}"
@@ -62,7 +63,7 @@ def _as_asked(weighed: Weighed, seed: int) -> Decision:
     index, gain = weighed.best_cut(), weighed.cross_fitted_gain(seed)
     told = f"{weighed.candidates[index]}, as asked for"
     if gain is not None and weighed.jury is not None:
-        told = f"{told}: {gain} on {weighed.jury.described}"
+        told = f"{told}: {_told(gain, weighed.jury, weighed.latent)}"
     return Decision("cut", index, told, gain)
 
 
@@ -82,6 +83,11 @@ def _unjudged(weighed: Weighed) -> Decision:
         doubt = f"{_found(latent)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
     return Decision("cut", 1, f"{weighed.candidates[1]}: {_found(latent)}", None)
+
+
+def _told(gain: Gain, jury: Jury, latent: Latent | None) -> str:
+    corrected = "" if latent is None else ", corrected for label noise"
+    return f"{gain} on {jury.described}{corrected}"
 
 
 def _many_look_wrong(latent: Latent | None) -> TypeGuard[Latent]:

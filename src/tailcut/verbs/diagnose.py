@@ -67,18 +67,22 @@ class Diagnosis:
         verdict: "cut" (a cut gains), "leave" (none does) or "unknown" (nobody can tell).
         reason: Why, in one sentence.
         chosen: The candidate that the verdict speaks of; the untouched network if not "cut".
-        gain: Cross-fitted: each half of the judging samples reports on the other half's
+        gain: On true labels, as the judges' given ones tell by the estimated noise.
+            Cross-fitted: each half of the judging samples reports on the other half's
             choice of a candidate. Views and at most two filter strengths were settled before,
             with all of them. None without judges.
         judges: How many labels of which samples judged; None if nobody could.
-        candidates: All of them, with accuracy and log loss on the judges' given labels.
+        candidates: All of them, with accuracy on the judges' given labels, and log loss of these
+            under the estimated noise; with `clean` batches also the accuracy there.
         curve: Accuracy of the chosen readout at every rank ("given": judges' labels; "clean":
             true ones, if passed); of the network's own head where nothing is cut.
         spectrum: Of the penultimate features of the untouched network.
         moments: Of the same features.
         memorisation: m on the training samples as they are; None without held-out labels.
         views: What each view keeps and what it forgets.
-        noise: Estimated label noise; None where some class has hardly a sample.
+        noise: Estimated label noise, rather too low than too high where labels are
+            remembered under every view; None where some class has hardly a sample, or for
+            readout="project", which fits no labels.
         segregation: Where signal and noise sit; None without true training labels.
         holdout: On the held-out given labels; the gain after the cut is cross-fitted.
         clean: On true labels, if passed.

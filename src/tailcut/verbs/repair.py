@@ -100,8 +100,8 @@ class Repair:
     def predict_proba(self, inputs: Inputs | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Class probabilities (N x K, float32) of one batch of inputs.
 
-        After a cut that was judged they are those of the judges' given labels: as unsure as
-        these are noisy. Else they are the network's own.
+        After a cut they are those of the true labels, by one temperature fitted under the
+        estimated noise. Else they are the network's own.
         """
         given: Inputs = inputs if not isinstance(inputs, np.ndarray) else torch.from_numpy(inputs)
         if isinstance(given, Tensor) and given.is_floating_point():
@@ -163,9 +163,13 @@ def repair(
     """Cut memorised label noise out of a trained network: no retraining, no clean labels.
 
     Readouts are fitted on views of the training samples, under which the network has forgotten
-    the labels it memorised, behind the one or two best strengths of truncating all layers;
-    each is judged on held-out given labels at ranks four to an octave, and the best is folded
-    into a copy of the network. Where no cut gains for sure, nothing is changed.
+    the labels it memorised, behind the one or two best strengths of truncating all layers: to
+    the given labels, and to the true ones as readouts of other folds infer them. Each is judged
+    by held-out given labels at ranks four to an octave, and the best is folded into a copy of
+    the network if it gains for sure, or if enough training labels look wrong. Else nothing is
+    changed. Without a holdout one gentle cut is made where enough labels look wrong.
+
+    The mean features of every training sample are held meanwhile: N x D in float32.
 
     Args:
         model: A trained classifier; it is never changed.

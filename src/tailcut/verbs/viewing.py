@@ -72,9 +72,7 @@ def fold_moments(
     return moments
 
 
-def viewed(batches: Sequence[Batch], view: View | None, seed: int) -> list[Batch]:
+def viewed(batches: Sequence[Batch], view: View, seed: int) -> list[Batch]:
     """The batches under a view, the same perturbations for the same seed."""
-    if view is None:
-        return list(batches)
     generator = torch.Generator().manual_seed(seed)
     return [Batch(view(batch.inputs, generator), batch.labels, batch.index) for batch in batches]
