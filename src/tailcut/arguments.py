@@ -85,8 +85,12 @@ class Training:
         network: mlp, cnn or resnet, perhaps with a width: resnet-16.
         data: digits, or cifar10 from the parquet files under $TAILCUT_DATA/cifar10.
         noise: symmetric (every other class alike), pair (the next class), asymmetric (what a
-            CIFAR-10 class is mistaken for) or human (CIFAR-10N random1).
-        rate: Probability that a label which the noise can make wrong is wrong.
+            CIFAR-10 class is mistaken for), instance (by the input), aligned (a mark in the image
+            carries the next class), openset (inputs of the last three classes, which leave the
+            problem), human (CIFAR-10N random1), human:FILE or human:FILE:KEY (.npy, or .pt of
+            CIFAR-N), or matrix:FILE.npy (rows are true classes).
+        rate: Probability that a label which the noise can make wrong is wrong; human labels and
+            matrices have their own.
         train: Training rows.
         holdout: Held-out rows, as noisy.
         epochs: Passes over the training rows.
@@ -98,7 +102,7 @@ class Training:
 
     network: str = "mlp"
     data: Literal["digits", "cifar10"] = "digits"
-    noise: Literal["symmetric", "pair", "asymmetric", "human"] = "symmetric"
+    noise: str = "symmetric"
     rate: float = 0.4
     train: int | None = None
     holdout: int | None = None

@@ -1,24 +1,16 @@
-"""Noise by its definition; trainings that go on where they stopped."""
-
-import io
+"""Problems and networks; trainings that go on where they stopped."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 from tailcut.errors import DataError, SpecError, StoreError
-from tailcut.lab import noise
 from tailcut.lab.data import (
     Problem,
     Samples,
     cifar10_problem,
     digits,
     digits_problem,
-    human_labels,
     parquet,
 )
 from tailcut.lab.experiment import STATES, conduct, save
@@ -27,40 +19,6 @@ from tailcut.lab.training import Recipe, flipped_and_cropped, train
 from tailcut.network.head import find_head
 from tailcut.network.store import load_tensors, read_json
 from tailcut.network.stream import accuracy
-
-
-@given(classes=st.integers(2, 12), rate=st.floats(0, 1))
-@settings(max_examples=30, deadline=None)
-def test_symmetric_noise_is_exclusive(classes, rate):
-    transition_KK = noise.symmetric(classes, rate)
-    assert torch.allclose(transition_KK.sum(1), torch.ones(classes, dtype=torch.float64))
-    assert torch.allclose(1 - transition_KK.diagonal(), torch.tensor(rate, dtype=torch.float64))
-    others = transition_KK[~torch.eye(classes, dtype=torch.bool)]
-    assert float(others.max() - others.min()) < 1e-12
-
-
-def test_the_drawn_labels_follow_the_transition_matrix():
-    clean_N = torch.arange(60_000) % 3
-    transition_KK = torch.tensor([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0], [0.1, 0.1, 0.8]])
-    given_N = noise.corrupt(clean_N, transition_KK, seed=0)
-    cells = torch.bincount(clean_N * 3 + given_N, minlength=9).reshape(3, 3) / 20_000
-    assert torch.allclose(cells.double(), transition_KK.double(), atol=0.012)
-    assert torch.equal(given_N, noise.corrupt(clean_N, transition_KK, seed=0))
-    assert not torch.equal(given_N, noise.corrupt(clean_N, transition_KK, seed=1))
-
-
-def test_a_rate_in_percent_is_refused():
-    with pytest.raises(DataError) as error:
-        noise.symmetric(10, 40)
-    assert str(error.value) == (
-        "symmetric noise of rate 40 among 10 classes; wanted a rate from 0 to 1 and at least 2 "
-        "classes. Rates are fractions of wrong labels: 0.4, not 40."
-    )
-
-
-def test_rows_that_are_no_probabilities_are_refused():
-    with pytest.raises(DataError, match="whose rows are not probabilities"):
-        noise.corrupt(torch.tensor([0, 1]), torch.ones(2, 2), seed=0)
 
 
 def test_a_problem_shares_no_sample_between_its_parts():
@@ -190,67 +148,6 @@ def test_an_experiment_is_saved_as_files_that_repair_can_read(tmp_path):
         assert arrays["labels"].tolist() == problem.train.given.tolist()
 
 
-@pytest.mark.parametrize("kind", [noise.pair, noise.symmetric])
-@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
-def test_a_share_of_rate_is_wrong(kind, rate):
-    transition_KK = kind(10, rate)
-    assert torch.allclose(transition_KK.sum(1), torch.ones(10, dtype=torch.float64))
-    assert float(1 - transition_KK.diagonal().mean()) == pytest.approx(rate)
-
-
-def test_pair_noise_gives_the_next_class():
-    clean_N = torch.arange(4).repeat(50)
-    given_N = noise.corrupt(clean_N, noise.pair(4, 1.0), seed=0)
-    assert torch.equal(given_N, (clean_N + 1) % 4)
-
-
-def test_asymmetric_noise_confuses_what_is_alike_and_nothing_else():
-    names = ["airplane", "automobile", "bird", "cat", "deer"]
-    names += ["dog", "frog", "horse", "ship", "truck"]
-    given = noise.asymmetric(10, 1.0).argmax(1).tolist()
-    told = {name: names[label] for name, label in zip(names, given, strict=True)}
-    assert {name: other for name, other in told.items() if name != other} == {
-        "truck": "automobile",
-        "bird": "airplane",
-        "deer": "horse",
-        "cat": "dog",
-        "dog": "cat",
-    }
-    with pytest.raises(DataError, match="asymmetric noise among 3 classes; wanted the ten classes"):
-        noise.asymmetric(3, 0.4)
-
-
-def test_a_kind_of_noise_that_does_not_exist_is_named():
-    with pytest.raises(SpecError) as error:
-        digits_problem(rate=0.4, seed=0, kind="rare")
-    assert str(error.value) == (
-        "no label noise 'rare'; wanted one of symmetric, pair, asymmetric. Correct the name."
-    )
-
-
-def test_human_labels_take_the_place_of_the_given_ones(tmp_path):
-    pool = digits()
-    np.save(tmp_path / "human.npy", (pool.given.numpy() + 1) % 10)
-    labels_N = human_labels(tmp_path / "human.npy")
-    annotated = pool.annotated(labels_N)
-    assert torch.equal(annotated.given, (pool.given + 1) % 10)
-    assert torch.equal(annotated.clean, pool.given)
-    problem = Problem.of(annotated, pool, train=100, holdout=20, rate=0, seed=0, kind="human")
-    assert (problem.train.given == (problem.train.clean + 1) % 10).all()
-    with pytest.raises(DataError) as error:
-        pool.annotated(labels_N[:5])
-    assert str(error.value) == (
-        "5 labels for 1797 samples; wanted one for each sample, in the same order. Take the file "
-        "that belongs to these samples."
-    )
-
-
-def test_a_pickled_file_of_labels_is_never_run(tmp_path):
-    np.save(tmp_path / "human.npy", np.array({"labels": [0, 1]}), allow_pickle=True)
-    with pytest.raises(DataError, match=r"human\.npy.*wanted a \.npy file with one integer"):
-        human_labels(tmp_path / "human.npy")
-
-
 def test_augmentation_flips_half_and_shifts_by_an_eighth_at_most():
     images = torch.zeros(400, 1, 32, 32)
     images[:, :, 16, 10] = 1
@@ -284,29 +181,6 @@ def test_cifar_comes_out_of_its_parquet_files(cifar10_folder):
         100,
         10_000,
     ]
-
-
-def test_a_folder_laid_out_like_cifar_gives_true_and_human_labels(tmp_path):
-    """Small images of ten classes in the layout of CIFAR-10, where the real ones are not."""
-    rows = np.arange(60)
-    for name in ("train", "test"):
-        cells = [{"bytes": png(row), "path": None} for row in rows]
-        pd.DataFrame({"img": cells, "label": rows % 10}).to_parquet(tmp_path / f"{name}.parquet")
-    np.save(tmp_path / "cifar10n_random1.npy", (rows + 1) % 10)
-    sizes = {"train": 40, "holdout": 10, "folder": tmp_path}
-    human = cifar10_problem(rate=0, seed=0, kind="human", **sizes)
-    assert torch.equal(human.train.given, (human.train.clean + 1) % 10)
-    assert torch.equal(human.train.inputs[:, 0, 0, 0].long() % 10, human.train.clean)
-    asymmetric = cifar10_problem(rate=1.0, seed=0, kind="asymmetric", **sizes)
-    expected = noise.asymmetric(10, 1.0).argmax(1)[asymmetric.train.clean]
-    assert torch.equal(asymmetric.train.given, expected)
-    assert torch.equal(asymmetric.test.given, torch.from_numpy(rows % 10))
-
-
-def png(row):
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8), (int(row), 0, 0)).save(file, "PNG")
-    return file.getvalue()
 
 
 def test_a_folder_without_cifar_says_where_it_was_looked_for(tmp_path):

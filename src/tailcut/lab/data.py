@@ -1,11 +1,11 @@
-"""Data held in memory: embedded digits, CIFAR-10 parquet files, and their noisy splits."""
+"""Embedded digits, CIFAR-10 parquet files, and their noisy splits."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,90 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
 from tailcut.errors import DataError
-from tailcut.lab import noise
+from tailcut.lab import human, noise
+from tailcut.lab.samples import Samples
 from tailcut.numerics.checks import checked_labels
-
-
-@dataclass(frozen=True, eq=False)
-class Samples(Dataset[Any]):
-    """Inputs with their given labels and, where known, their true ones.
-
-    Attributes:
-        inputs: N x ...; uint8 pixels (0..255) or floats, which are passed on as they are.
-        given: Labels (N,) as a network sees them.
-        clean: True labels (N,), or None.
-    """
-
-    inputs: Tensor
-    given: Tensor
-    clean: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, rows: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch (inputs as float32, pixels scaled to 0..1; given labels; row numbers)."""
-        rows = torch.as_tensor(rows)
-        inputs = self.inputs[rows]
-        if inputs.dtype == torch.uint8:
-            inputs = inputs.float() / 255
-        return inputs, self.given[rows], rows
-
-    def __or__(self, other: Samples) -> Samples:
-        """These samples followed by others."""
-        clean = None
-        if self.clean is not None and other.clean is not None:
-            clean = torch.cat([self.clean, other.clean])
-        return Samples(
-            torch.cat([self.inputs, other.inputs]), torch.cat([self.given, other.given]), clean
-        )
-
-    @property
-    def classes(self) -> int:
-        """K: one more than the largest label."""
-        known = self.given if self.clean is None else torch.cat([self.given, self.clean])
-        return int(known.max()) + 1
-
-    def rows(self, rows: slice | Tensor) -> Samples:
-        """Some of the samples."""
-        clean = None if self.clean is None else self.clean[rows]
-        return Samples(self.inputs[rows], self.given[rows], clean)
-
-    def corrupted(self, rate: float, seed: int, kind: str = "symmetric") -> Samples:
-        """The same samples, their true labels replaced by noisy ones."""
-        clean = self.given if self.clean is None else self.clean
-        transition_KK = noise.transition(kind, self.classes, rate)
-        return replace(self, given=noise.corrupt(clean, transition_KK, seed), clean=clean)
-
-    def annotated(self, labels_N: Tensor) -> Samples:
-        """The same samples with these given labels, in the same order; the old ones are true.
-
-        Raises:
-            DataError: Another number of labels.
-        """
-        if len(labels_N) != len(self):
-            raise DataError(
-                f"{len(labels_N)} labels for {len(self)} samples",
-                wanted="one for each sample, in the same order",
-                advice="Take the file that belongs to these samples",
-            )
-        return replace(self, given=labels_N, clean=self.given if self.clean is None else self.clean)
-
-    def true(self) -> Samples:
-        """The same samples with their true labels as the given ones."""
-        return self if self.clean is None else replace(self, given=self.clean)
-
-    def loader(
-        self, batch_size: int = 256, *, shuffle: bool = False, seed: int = 0
-    ) -> DataLoader[Any]:
-        """Batches (inputs, given, row numbers); a shuffle is another one in every pass."""
-        generator = torch.Generator().manual_seed(seed)
-        order = RandomSampler(self, generator=generator) if shuffle else SequentialSampler(self)
-        batches = BatchSampler(order, batch_size, drop_last=False)
-        return DataLoader(self, sampler=batches, batch_size=None, generator=generator)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,21 +50,26 @@ class Problem:
         rate: float,
         seed: int,
         kind: str = "symmetric",
+        outside: Samples | None = None,
     ) -> Problem:
         """Shuffle a pool, corrupt it and cut it into train and holdout.
 
         Args:
-            pool: With true labels; noise of the kind "human" takes its given labels as they are.
+            pool: With true labels; human noise takes its given labels as they are.
             test: With true labels.
             train: Training samples.
             holdout: Held-out samples, as noisy.
             rate: As the kind of noise counts it.
             seed: Chooses the samples and the wrong labels.
-            kind: Of the noise: "symmetric", "pair", "asymmetric" or "human".
+            kind: Of the noise, one of `noise.WORDS`.
+            outside: What open-set noise puts in the place of inputs, each sample once.
 
         Raises:
-            DataError: A pool smaller than train + holdout, or an empty part.
+            SpecError: No such kind.
+            DataError: A pool smaller than train + holdout, an empty part, open-set noise
+                without `outside`, or noise that these samples cannot have.
         """
+        name = noise.checked_kind(kind)
         if train < 1 or holdout < 2 or not len(test):
             raise DataError(
                 f"{train} training, {holdout} held-out and {len(test)} test samples",
@@ -158,9 +84,21 @@ class Problem:
             )
         order = torch.from_numpy(np.random.default_rng(seed).permutation(len(pool)))
         noisy = pool.rows(order[: train + holdout])
-        if kind != "human":
-            noisy = noisy.corrupted(rate, seed, kind)
+        if name == "openset":
+            noisy = noisy.invaded(_required(outside), rate, seed)
+        elif name != "human":
+            noisy = noisy.corrupted(rate, seed, kind, pool.classes)
         return cls(noisy.rows(slice(train)), noisy.rows(slice(train, None)), test.true())
+
+
+def _required(outside: Samples | None) -> Samples:
+    if outside is None:
+        raise DataError(
+            "open-set noise without samples from outside the classes",
+            wanted="some that are put in the place of others",
+            advice="Pass outside=, such as the second part of Samples.apart",
+        )
+    return outside
 
 
 def digits() -> Samples:
@@ -231,20 +169,54 @@ def opener(source: bytes | Path) -> Callable[[], Any]:
     return opened
 
 
+HELD_APART = 3
+"""The last classes, which leave the problem and serve as the outside of open-set noise."""
+
+
 def digits_problem(
-    *, rate: float, seed: int, train: int = 1100, holdout: int = 200, kind: str = "symmetric"
+    *, rate: float, seed: int, train: int | None = None, holdout: int = 200, kind: str = "symmetric"
 ) -> Problem:
-    """Digits: by default 1 100 to train on, 200 held out with noisy labels, 497 to test on."""
+    """Digits: by default 1 100 to train on, 200 held out with noisy labels, 497 to test on.
+
+    Open-set noise takes the digits 7, 8 and 9 for its outside (533 images, so a rate of 0.53 with
+    the default 800 to train on); then there are 7 classes and 264 to test on.
+
+    Args:
+        rate: As the kind of noise counts it.
+        seed: Chooses the images and the wrong labels.
+        train: Training images.
+        holdout: Held-out images, as noisy.
+        kind: One of `noise.WORDS`; human labels only with their file: 1 797 in the order of
+            scikit-learn.
+
+    Raises:
+        SpecError: No such kind.
+        DataError: "human" without a file, or see `Problem.of`.
+    """
+    name, whole, outside = noise.checked_kind(kind), digits(), None
     if kind == "human":
         raise DataError(
             "digits with human labels",
             wanted="data that somebody has labelled anew: cifar10",
             advice="Choose another noise, or cifar10",
         )
-    whole = digits()
+    if name == "human":
+        whole = _by_people(whole, kind, None)
+    elif name == "openset":
+        whole, outside = whole.apart(HELD_APART)
+    train = train or (800 if name == "openset" else 1100)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(whole)))
     pool, test = whole.rows(order[: train + holdout]), whole.rows(order[train + holdout :])
-    return Problem.of(pool, test, train=train, holdout=holdout, rate=rate, seed=seed, kind=kind)
+    return Problem.of(
+        pool,
+        test,
+        train=train,
+        holdout=holdout,
+        rate=rate,
+        seed=seed,
+        kind=kind,
+        outside=outside,
+    )
 
 
 def cifar10_problem(
@@ -254,46 +226,45 @@ def cifar10_problem(
     train: int = 10_000,
     holdout: int = 1_000,
     kind: str = "symmetric",
-    folder: str | None = None,
+    folder: str | Path | None = None,
 ) -> Problem:
     """CIFAR-10 from `train.parquet` and `test.parquet`, tested on all 10 000 test images.
+
+    Open-set noise takes horse, ship and truck for its outside; then there are 7 classes and 7 000
+    test images.
 
     Args:
         rate: As the kind of noise counts it; human labels have the rate that they have.
         seed: Chooses the images and the wrong labels.
         train: Training images.
         holdout: Held-out images, as noisy.
-        kind: As in `noise.TRANSITIONS`, or "human": one annotator's label for each training
-            image (CIFAR-10N random1, Wei et al. 2022), from `cifar10n_random1.npy`.
+        kind: One of `noise.WORDS`; "human" is one annotator's label for each training image
+            (CIFAR-10N random1, Wei et al. 2022), from `cifar10n_random1.npy`.
         folder: Where the two files lie; `$TAILCUT_DATA/cifar10`, else `data/cifar10`.
+
+    Raises:
+        SpecError: No such kind.
+        DataError: No such files, or see `Problem.of`.
     """
+    name = noise.checked_kind(kind)
     place = Path(folder or Path(os.environ.get("TAILCUT_DATA", "data")) / "cifar10")
-    pool = parquet(place / "train.parquet")
-    if kind == "human":
-        pool = pool.annotated(human_labels(place / "cifar10n_random1.npy"))
+    pool, test, outside = parquet(place / "train.parquet"), parquet(place / "test.parquet"), None
+    if name == "human":
+        pool = _by_people(pool, kind, place)
+    elif name == "openset":
+        (pool, outside), test = pool.apart(HELD_APART), test.apart(HELD_APART)[0]
     return Problem.of(
         pool,
-        parquet(place / "test.parquet"),
+        test,
         train=train,
         holdout=holdout,
         rate=rate,
         seed=seed,
         kind=kind,
+        outside=outside,
     )
 
 
-def human_labels(path: Path) -> Tensor:
-    """One label for each sample (N,) from a plain `.npy` file of integers.
-
-    Raises:
-        DataError: No such file, one that holds pickled objects, or labels that are none.
-    """
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as cause:
-        raise DataError(
-            f"no labels in {path} ({cause})",
-            wanted="a .npy file with one integer for each sample",
-            advice="For the labels of CIFAR-10N put cifar10n_random1.npy beside the images",
-        ) from None
-    return checked_labels(labels, None, path.name)
+def _by_people(samples: Samples, kind: str, folder: Path | None) -> Samples:
+    found = human.of_word(kind, folder)
+    return samples.annotated(found.given_N, found.clean_N)

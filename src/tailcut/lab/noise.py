@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tailcut.errors import DataError, SpecError
+from tailcut.numerics.checks import checked_labels
 
 
 def symmetric(classes: int, rate: float) -> Tensor:
@@ -20,7 +22,7 @@ def symmetric(classes: int, rate: float) -> Tensor:
     Raises:
         DataError: Fewer than two classes, or a rate outside 0..1.
     """
-    _require("symmetric", classes, rate)
+    require("symmetric", classes, rate)
     transition_KK = torch.full((classes, classes), rate / (classes - 1), dtype=torch.float64)
     return transition_KK.fill_diagonal_(1 - rate)
 
@@ -33,7 +35,7 @@ def pair(classes: int, rate: float) -> Tensor:
     Raises:
         DataError: Fewer than two classes, or a rate outside 0..1.
     """
-    _require("pair", classes, rate)
+    require("pair", classes, rate)
     stay_KK = torch.eye(classes, dtype=torch.float64)
     return (1 - rate) * stay_KK + rate * stay_KK.roll(1, 1)
 
@@ -48,7 +50,7 @@ def asymmetric(classes: int, rate: float) -> Tensor:
     Raises:
         DataError: Not ten classes, or a rate outside 0..1.
     """
-    _require("asymmetric", classes, rate)
+    require("asymmetric", classes, rate)
     if classes != 10:
         raise DataError(
             f"asymmetric noise among {classes} classes",
@@ -69,20 +71,68 @@ TRANSITIONS: dict[str, Callable[[int, float], Tensor]] = {
 """Transition matrices of (classes, rate) by name."""
 
 
-def transition(kind: str, classes: int, rate: float) -> Tensor:
-    """A transition matrix (K x K) by the name of its kind.
+WORDS = (*TRANSITIONS, "instance", "aligned", "openset", "human", "human:FILE", "matrix:FILE.npy")
+"""Every kind of noise as a command line names it; FILE of human labels may go on with :KEY."""
+
+
+def checked_kind(kind: str) -> str:
+    """The first word of a kind of noise: "human" of "human:FILE".
 
     Raises:
-        SpecError: A kind that is none of these.
-        DataError: See the kinds.
+        SpecError: A kind that is none of `WORDS`.
     """
+    name, colon, file = kind.partition(":")
+    if kind in WORDS[:-2] or (colon and file and name in {"human", "matrix"}):
+        return name
+    raise SpecError(
+        f"no label noise {kind!r}",
+        wanted=f"one of {', '.join(WORDS)}",
+        advice="Correct the name",
+    )
+
+
+def transition(kind: str, classes: int, rate: float) -> Tensor:
+    """A transition matrix (K x K) by the name of its kind, or of its file (which has its own rate).
+
+    Raises:
+        SpecError: A kind that has no transition matrix.
+        DataError: See the kinds and `matrix`.
+    """
+    name, _, file = kind.partition(":")
+    if name == "matrix" and file:
+        return matrix(Path(file), classes)
     if kind not in TRANSITIONS:
         raise SpecError(
-            f"no label noise {kind!r}",
-            wanted=f"one of {', '.join(TRANSITIONS)}",
+            f"no transition matrix called {kind!r}",
+            wanted=f"one of {', '.join(TRANSITIONS)}, matrix:FILE.npy",
             advice="Correct the name",
         )
     return TRANSITIONS[kind](classes, rate)
+
+
+def matrix(path: Path, classes: int) -> Tensor:
+    """A transition matrix (K x K) from a `.npy` file: T[z, y] = P(given y | true z).
+
+    The rate of wrong labels is the mean of 1 - T[z, z] over the true labels.
+
+    Raises:
+        DataError: No such file, another shape, or rows that are not probabilities.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as cause:
+        raise DataError(
+            f"no transition matrix in {path} ({cause})",
+            wanted="a .npy file of K x K numbers, a row for each true class",
+            advice="Write it with numpy.save, and check the path",
+        ) from None
+    if values.shape != (classes, classes) or values.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path.name} has {values.dtype} values of shape {values.shape}",
+            wanted=f"real numbers of shape {(classes, classes)}, a row for each true class",
+            advice="Take the matrix of these classes",
+        )
+    return _checked_rows(torch.from_numpy(values.astype(np.float64)))
 
 
 def corrupt(labels_N: Tensor, transition_KK: Tensor, seed: int) -> Tensor:
@@ -94,22 +144,42 @@ def corrupt(labels_N: Tensor, transition_KK: Tensor, seed: int) -> Tensor:
         seed: Of a generator of its own; the same seed gives the same labels anywhere.
 
     Raises:
-        DataError: Rows that are not probabilities.
+        DataError: Rows that are not probabilities, a matrix that is not square, or labels
+            that have no row.
     """
-    rows_KK = transition_KK.double()
-    if (rows_KK < 0).any() or not torch.allclose(rows_KK.sum(1), rows_KK.new_ones(len(rows_KK))):
+    rows_KK = _checked_rows(transition_KK.double())
+    return drawn(rows_KK[checked_labels(labels_N, len(rows_KK), "label noise")], seed)
+
+
+def drawn(rows_NK: Tensor, seed: int) -> Tensor:
+    """One label (N,) from each row of probabilities; the same seed gives the same anywhere."""
+    draws_N = torch.from_numpy(np.random.default_rng(seed).random(len(rows_NK)))
+    drawn_N = torch.searchsorted(rows_NK.cumsum(1), draws_N[:, None], right=True).squeeze(1)
+    return drawn_N.clamp(max=rows_NK.shape[1] - 1)
+
+
+def _checked_rows(rows_KK: Tensor) -> Tensor:
+    if rows_KK.ndim != 2 or rows_KK.shape[0] != rows_KK.shape[1]:
+        raise DataError(
+            f"a transition matrix of shape {tuple(rows_KK.shape)}",
+            wanted="a row and a column for each class",
+            advice="Take rows for the true classes, columns for the given ones",
+        )
+    if not (rows_KK >= 0).all() or not torch.allclose(rows_KK.sum(1), rows_KK.new_ones(1)):
         raise DataError(
             "a transition matrix whose rows are not probabilities",
             wanted="entries of at least 0 and rows that sum to 1",
             advice="Divide each row by its sum",
         )
-    draws_N = torch.from_numpy(np.random.default_rng(seed).random(len(labels_N)))
-    cumulative_NK = rows_KK.cumsum(1)[labels_N]
-    drawn_N = torch.searchsorted(cumulative_NK, draws_N[:, None], right=True).squeeze(1)
-    return drawn_N.clamp(max=len(rows_KK) - 1)
+    return rows_KK
 
 
-def _require(kind: str, classes: int, rate: float) -> None:
+def require(kind: str, classes: int, rate: float) -> None:
+    """That noise of this rate is possible.
+
+    Raises:
+        DataError: Fewer than two classes, or a rate outside 0..1.
+    """
     if classes < 2 or not 0 <= rate <= 1:
         raise DataError(
             f"{kind} noise of rate {rate} among {classes} classes",
