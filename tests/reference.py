@@ -215,3 +215,23 @@ def true_label_loss(logits_K: list[float], chance_K: list[float], temperature: f
 def log_loss(logits_K: list[float], label: int, temperature: float) -> float:
     scaled = [logit / temperature for logit in logits_K]
     return math.log(sum(math.exp(s - max(scaled)) for s in scaled)) + max(scaled) - scaled[label]
+
+
+def banded_ridge_without(
+    features_ND: Tensor, labels_N: Tensor, row: int, band: tuple[int, int], penalty: float
+) -> Tensor:
+    """Ridge refitted without one sample, in directions of all: its logits for that sample."""
+    classes = int(labels_N.max()) + 1
+    n, width = features_ND.shape
+    mean_D = features_ND.double().mean(0)
+    centred_ND = features_ND.double() - mean_D
+    kappa = penalty * centred_ND.square().sum() / n / width
+    basis_DB = principal_basis(features_ND, width)[:, band[0] : band[1]]
+    others = [i for i in range(n) if i != row]
+    z_NB, y_NK = centred_ND @ basis_DB, one_hot(labels_N, classes)
+    z_mean_B, y_mean_K = z_NB[others].mean(0), y_NK[others].mean(0)
+    left, right = z_NB[others] - z_mean_B, y_NK[others] - y_mean_K
+    weight_BK = torch.linalg.solve(
+        left.T @ left + n * kappa * torch.eye(left.shape[1], dtype=torch.float64), left.T @ right
+    )
+    return y_mean_K + (z_NB[row] - z_mean_B) @ weight_BK

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tailcut.errors import SpecError
 
@@ -143,3 +143,62 @@ class Audited:
 
     views: str = "auto"
     depth: Literal["auto", "head", "all"] = "auto"
+
+
+@dataclass(frozen=True)
+class Probing:
+    """When to look.
+
+    Attributes:
+        probes: States probed, the untrained network and the last epoch among them; epochs
+            between them on a logarithmic scale.
+        repair: Also repair the last state, by the noisy holdout.
+    """
+
+    probes: int = 8
+    repair: bool = False
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where the trainings of a grid run.
+
+    Attributes:
+        engine: pool (processes of this machine) or ray (tasks on one or many machines).
+        workers: Trainings at the same time; as many as there are cores if not given.
+        address: Of a Ray cluster; a local one if not given.
+        gpus: Share of a GPU that a training takes of Ray.
+    """
+
+    engine: Literal["pool", "ray"] = "pool"
+    workers: int | None = None
+    address: str | None = None
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """Which claims are tested on what.
+
+    Attributes:
+        preset: digits (minutes on two cores), cifar (hours) or gpu (ResNet-18).
+        seeds: Seeds of each training, from --seed on; those of the preset if not given.
+        studies: Directory of finished trainings; studies/ in the run's own if not given.
+    """
+
+    preset: str = "digits"
+    seeds: int | None = None
+    studies: str | None = None
+
+
+@dataclass(frozen=True)
+class Gridded:
+    """What is combined.
+
+    Attributes:
+        axes: Lists of values by name, as YAML: {network: [mlp-64, mlp-256], rate: [0, 0.4]}.
+            Names are those of a study: data, network, noise, rate, seed, train, holdout, epochs,
+            learning_rate, batch_size, weight_decay, augment, probes, repair.
+    """
+
+    axes: dict[str, list[Any]] = field(default_factory=dict)

@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tailcut.arguments import Audited, Demo, Dials, Inputs, Run, Training
+from tailcut.arguments import (
+    Audited,
+    Claimed,
+    Demo,
+    Dials,
+    Engine,
+    Gridded,
+    Inputs,
+    Probing,
+    Run,
+    Training,
+)
 from tailcut.errors import TailcutError
 
 MODEL = "torchvision:NAME, timm:NAME, hf:DIR_OR_ID, lab:NAME or package.module:factory"
@@ -34,6 +45,7 @@ SWITCHES = {
     "augment": "Flip and crop the images while training.",
     "json": "Print the result as JSON.",
     "quiet": "Print nothing but errors.",
+    "repair": "Also repair the last state, by the noisy holdout.",
 }
 """Options without a value, and their help."""
 
@@ -66,6 +78,18 @@ COMMANDS = {
 
 LAB_COMMANDS = {
     "train": Command("Train a network on noisy labels, to interpolation.", (Training, Run)),
+    "probe": Command(
+        "Train a network on noisy labels and probe its spectrum on the way; goes on in --out.",
+        (Training, Probing, Run),
+    ),
+    "claims": Command(
+        "Test every claim of the theory on a preset of trainings, and write one page.",
+        (Claimed, Engine, Run),
+    ),
+    "grid": Command(
+        "Run every combination of some axes, on this machine or on Ray; goes on in --out.",
+        (Gridded, Engine, Run),
+    ),
 }
 
 
@@ -79,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         name, options, config = _parsed(sys.argv[1:] if arguments is None else arguments)
-        commands = importlib.import_module("tailcut.commands")
+        room = "lab_commands" if name.startswith("lab_") else "commands"
+        commands = importlib.import_module(f"tailcut.{room}")
         return getattr(commands, name)(options, config)
     except (TailcutError, ArgumentError) as error:
         return _refused(str(error))

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
-from rich.progress import Progress
 from torch import nn
 
 import tailcut
 from tailcut import models, sources
 from tailcut._typing import Batches
-from tailcut.arguments import Demo, Dials, Inputs, Run, Training
-from tailcut.errors import SpecError
+from tailcut.arguments import Demo, Dials, Inputs, Run
 from tailcut.lab import experiment
 from tailcut.lab.baselines import papers_cut
 from tailcut.lab.data import digits_problem
 from tailcut.lab.subject import Subject
-from tailcut.lab.training import DIGITS, Epoch, Recipe
+from tailcut.lab.training import DIGITS
 from tailcut.network import store
 from tailcut.network.stream import read
 from tailcut.report.page import page
+from tailcut.running import Bar, device_of_run, new_directory, tell
 from tailcut.tables import comparison, verdict
 from tailcut.verbs import runs
 from tailcut.verbs.summary import summarise
@@ -39,13 +35,13 @@ Options = Mapping[str, Any]
 def repair(options: Options, config: str) -> int:
     """`tailcut repair`."""
     run, dials = options["run"], options["dials"]
-    device = _device(run)
+    device = device_of_run(run)
     opened = _open(options["model"], options["inputs"], dials.clean)
     fix = tailcut.repair(
         opened.model, opened.train, opened.holdout, **_dials(run, dials, opened, device)
     )
     fix.summary["title"] = f"tailcut repair {options['model']}"
-    directory = _directory(run, "repair", config)
+    directory = new_directory(run, "repair", config)
     fix.save(directory)
     _tell(run, fix.summary, directory)
     return 0
@@ -54,13 +50,13 @@ def repair(options: Options, config: str) -> int:
 def diagnose(options: Options, config: str) -> int:
     """`tailcut diagnose`."""
     run, dials = options["run"], options["dials"]
-    device = _device(run)
+    device = device_of_run(run)
     opened = _open(options["model"], options["inputs"], dials.clean)
     found = tailcut.diagnose(
         opened.model, opened.train, opened.holdout, **_dials(run, dials, opened, device)
     )
     summary = summarise(found, title=f"tailcut diagnose {options['model']}")
-    directory = _directory(run, "diagnose", config)
+    directory = new_directory(run, "diagnose", config)
     runs.write(directory, summary)
     _tell(run, summary, directory)
     return 0
@@ -69,7 +65,7 @@ def diagnose(options: Options, config: str) -> int:
 def audit(options: Options, config: str) -> int:
     """`tailcut audit`."""
     run, audited = options["run"], options["audited"]
-    device = _device(run)
+    device = device_of_run(run)
     opened = _open(options["model"], options["inputs"], None)
     issues = tailcut.find_label_issues(
         opened.model,
@@ -84,11 +80,11 @@ def audit(options: Options, config: str) -> int:
     if run.out is not None and run.out.endswith(".csv"):
         path = store.write_text(run.out, issues.to_csv())
     else:
-        path = _directory(run, "audit", config) / "issues.csv"
+        path = new_directory(run, "audit", config) / "issues.csv"
         store.write_text(path, issues.to_csv())
     flagged = int(issues["is_label_issue"].sum())
     told = {"samples": len(issues), "issues": flagged, "file": str(path)}
-    _print(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", told)
+    tell(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", told)
     return 0
 
 
@@ -99,49 +95,14 @@ def report(options: Options, config: str) -> int:
     summary = store.read_json(directory / "result.json")
     place = directory if run.out is None else Path(run.out)
     path = store.write_text(place / "report.html", page(summary))
-    _print(run, f"wrote {path}", {"file": str(path)})
-    return 0
-
-
-def lab_train(options: Options, config: str) -> int:
-    """`tailcut lab train`."""
-    run, training = options["run"], options["training"]
-    device = _device(run)
-    sizes = {"train": training.train, "holdout": training.holdout}
-    problem = experiment.PROBLEMS[training.data](
-        rate=training.rate,
-        kind=training.noise,
-        seed=run.seed,
-        **{name: size for name, size in sizes.items() if size is not None},
-    )
-    recipe = _recipe(training)
-    directory = _directory(run, "train", config)
-    with _Epochs(run, recipe.epochs) as on_epoch:
-        done = experiment.conduct(
-            training.network,
-            problem,
-            recipe,
-            seed=run.seed,
-            device=device,
-            checkpoint=directory / "checkpoint.pt",
-            on_epoch=on_epoch,
-        )
-    about = {**asdict(training), "recipe": asdict(recipe), "seed": run.seed}
-    experiment.save(done, directory, about)
-    words = ["tailcut", "repair", f"lab:{training.network}"]
-    words += ["--weights", f"{directory}/last.safetensors", "--data", f"npz:{directory}/train.npz"]
-    words += ["--holdout", f"npz:{directory}/holdout.npz", "--clean", f"npz:{directory}/test.npz"]
-    lines = [f"{100 * done.fit:.1f} % of the given training labels are fitted"]
-    lines += [f"{name}: {100 * value:.1f} % on test" for name, value in done.baselines().items()]
-    lines += [f"wrote {directory}", f"next: {shlex.join(words)}"]
-    _print(run, "\n".join(lines), store.read_json(directory / "result.json"))
+    tell(run, f"wrote {path}", {"file": str(path)})
     return 0
 
 
 def demo(options: Options, config: str) -> int:
     """`tailcut demo`."""
     run, asked = options["run"], options["demo"]
-    directory = _directory(run, "demo", config)
+    directory = new_directory(run, "demo", config)
     summaries = []
     for seed in range(run.seed, run.seed + asked.seeds):
         place = directory if asked.seeds == 1 else directory / f"seed-{seed}"
@@ -167,9 +128,9 @@ def demo(options: Options, config: str) -> int:
 def _demonstrated(run: Run, asked: Demo, seed: int, directory: Path) -> dict[str, Any]:
     """Train, compare, repair and save one network."""
     problem = digits_problem(rate=asked.rate, seed=seed)
-    with _Epochs(run, DIGITS.epochs) as on_epoch:
+    with Bar(run, DIGITS.epochs) as on_epoch:
         done = experiment.conduct(
-            "mlp", problem, DIGITS, seed=seed, device=_device(run), on_epoch=on_epoch
+            "mlp", problem, DIGITS, seed=seed, device=device_of_run(run), on_epoch=on_epoch
         )
     train, holdout, test = (
         part.loader() for part in (problem.train, problem.holdout, problem.test)
@@ -243,44 +204,6 @@ def _views(word: str) -> Any:
     return [each for each in word.split(",") if each not in {"", "none"}]
 
 
-def _recipe(training: Training) -> Recipe:
-    usual = DIGITS if training.data == "digits" else Recipe()
-    return Recipe(
-        epochs=usual.epochs if training.epochs is None else training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate or usual.learning_rate,
-        weight_decay=training.weight_decay,
-        augment=training.augment,
-    )
-
-
-def _device(run: Run) -> str:
-    if run.device != "auto":
-        try:
-            return str(torch.empty(0, device=run.device).device)
-        except (RuntimeError, AssertionError):
-            raise SpecError(
-                f"no device {run.device!r} here",
-                wanted="auto, cpu, cuda, cuda:1 or mps",
-                advice="Correct --device",
-            ) from None
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _directory(run: Run, command: str, config: str) -> Path:
-    """The run's directory, with the config that repeats it."""
-    if run.out is None:
-        name, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{command}", 1
-        directory = Path("runs") / name
-        while directory.exists():
-            number += 1
-            directory = Path("runs") / f"{name}-{number}"
-    else:
-        directory = Path(run.out)
-    store.write_text(directory / "config.yaml", config)
-    return directory
-
-
 def _tell(run: Run, summary: dict[str, Any], directory: Path) -> None:
     if run.json:
         sys.stdout.write(json.dumps(summary) + "\n")
@@ -288,32 +211,3 @@ def _tell(run: Run, summary: dict[str, Any], directory: Path) -> None:
         console = Console(markup=False)
         console.print(verdict(summary))
         console.print(f"wrote {directory}", soft_wrap=True)
-
-
-def _print(run: Run, text: str, content: dict[str, Any]) -> None:
-    if run.json:
-        sys.stdout.write(json.dumps(content) + "\n")
-    elif not run.quiet:
-        sys.stdout.write(text + "\n")
-
-
-class _Epochs:
-    """A progress bar over epochs on stderr; silent when quiet or not on a terminal."""
-
-    def __init__(self, run: Run, epochs: int) -> None:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            console=console, transient=True, disable=run.quiet or not console.is_terminal
-        )
-        self._task = self._bar.add_task("training", total=epochs)
-
-    def __enter__(self) -> Callable[[Epoch], None]:
-        self._bar.start()
-        return self._on_epoch
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _on_epoch(self, epoch: Epoch) -> None:
-        told = f"epoch {epoch.epoch}: {100 * epoch.train:.0f} % of given labels fitted"
-        self._bar.update(self._task, completed=epoch.epoch, description=told)

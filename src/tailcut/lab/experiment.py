@@ -51,11 +51,12 @@ class Experiment:
         return measured
 
     def baselines(self) -> dict[str, float]:
-        """Accuracy on the true test labels of the last epoch and of early stopping."""
+        """Accuracy on the true test labels: last epoch, early stopping, averaged weights."""
         return {
             "last epoch": self.accuracy_of(self.trained.last),
             "noisy-holdout early stopping": self.accuracy_of(self.trained.noisy),
             "oracle early stopping": self.accuracy_of(self.trained.oracle),
+            **{name: self.accuracy_of(each) for name, each in self.trained.averages.items()},
         }
 
 

@@ -90,11 +90,72 @@ def resnet(shape: Sequence[int], classes: int, width: int = 64) -> nn.Sequential
     )
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "cnn": cnn, "resnet": resnet}
+def linear(shape: Sequence[int], classes: int) -> nn.Sequential:
+    """Softmax regression: its features are the inputs themselves, which is a control."""
+    inputs = int(torch.Size(shape).numel())
+    return nn.Sequential(nn.Flatten(), Rescale(), nn.Linear(inputs, classes))
 
 
-def build(name: str, shape: Sequence[int], classes: int) -> nn.Module:
-    """A network by name: `mlp`, `cnn`, `resnet`, or with its width, `resnet-16`.
+class NestedDropout(nn.Module):
+    """In training, keeps the leading b features of each sample, b drawn geometrically.
+
+    Nested dropout (Rippel, Gelbart & Adams 2014): the features order themselves by importance,
+    a soft constraint of the rank at training time. Deviation: no unit is ever frozen.
+
+    Args:
+        width: D.
+        mean: Of the number kept, before it is cut at D.
+    """
+
+    def __init__(self, width: int, mean: float) -> None:
+        super().__init__()
+        self.width, self.rate = width, 1 / mean
+
+    def forward(self, features_ND: Tensor) -> Tensor:
+        """The features (N x D), all of them in evaluation."""
+        if not self.training:
+            return features_ND
+        kept_N1 = features_ND.new_empty(len(features_ND), 1).geometric_(self.rate)
+        places_D = torch.arange(self.width, device=features_ND.device)
+        return features_ND * (places_D < kept_N1)
+
+
+def constrained(network: nn.Sequential, constraint: str) -> nn.Sequential:
+    """A network whose head is held to few directions while it trains.
+
+    Args:
+        network: That ends in a Linear.
+        constraint: "bottleneck-R" (a Linear to R features before the head) or "nested-R"
+            (nested dropout, R features kept on average).
+
+    Raises:
+        SpecError: Another constraint.
+    """
+    kind, _, rank = constraint.partition("-")
+    if kind not in ("bottleneck", "nested") or not rank.isdigit() or not int(rank):
+        raise SpecError(
+            f"no constraint {constraint!r}",
+            wanted="bottleneck-R or nested-R with a rank R, as in mlp/bottleneck-9",
+            advice="Correct the name",
+        )
+    *body, head = network
+    assert isinstance(head, nn.Linear)
+    if kind == "nested":
+        return nn.Sequential(*body, NestedDropout(head.in_features, int(rank)), head)
+    narrow = nn.Linear(head.in_features, int(rank))
+    return nn.Sequential(*body, narrow, nn.Linear(int(rank), head.out_features))
+
+
+NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "resnet": resnet,
+    "linear": linear,
+}
+
+
+def build(name: str, shape: Sequence[int], classes: int) -> nn.Sequential:
+    """A network by name: `mlp`, with its width, `resnet-16`, or constrained, `mlp/nested-9`.
 
     Args:
         name: As above.
@@ -104,8 +165,11 @@ def build(name: str, shape: Sequence[int], classes: int) -> nn.Module:
     Raises:
         SpecError: A name that is none of these.
     """
+    free, _, constraint = name.partition("/")
+    if constraint:
+        return constrained(build(free, shape, classes), constraint)
     kind, _, width = name.partition("-")
-    if kind not in NETWORKS or (width and not width.isdigit()):
+    if kind not in NETWORKS or (width and (not width.isdigit() or kind == "linear")):
         raise SpecError(
             f"no lab network {name!r}",
             wanted=f"one of {', '.join(sorted(NETWORKS))}, with a width if you like: resnet-16",

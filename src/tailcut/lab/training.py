@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from tailcut.errors import DataError, StoreError
 from tailcut.lab.data import Problem
@@ -18,6 +19,8 @@ from tailcut.network import store
 from tailcut.network.stream import accuracy, device_of
 
 State = dict[str, Tensor]
+
+_DECAY = 0.999
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,14 @@ class Trained:
             that no user can have.
         noisy: State of the epoch with the best accuracy on the noisy holdout: the honest
             early stopping.
+        averages: Averages of the weights by name, see `train`.
     """
 
     epochs: list[Epoch] = field(default_factory=list)
     last: State = field(default_factory=dict)
     oracle: State = field(default_factory=dict)
     noisy: State = field(default_factory=dict)
+    averages: dict[str, State] = field(default_factory=dict)
 
     @property
     def oracle_epoch(self) -> Epoch:
@@ -93,10 +98,10 @@ class Trained:
         """The record of the first epoch with the best noisy holdout accuracy."""
         return max(self.epochs, key=lambda epoch: epoch.holdout)
 
-    def add(self, record: Epoch, state: State) -> None:
+    def add(self, record: Epoch, network: nn.Module) -> None:
         """Record an epoch and keep its state where it is the last or the best so far."""
         self.epochs.append(record)
-        self.last = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+        self.last = _copied(network)
         if self.oracle_epoch is record:
             self.oracle = self.last
         if self.noisy_epoch is record:
@@ -114,6 +119,10 @@ def train(
 ) -> Trained:
     """Train a network in place on the given labels.
 
+    Beside it two averages of its weights are kept: "EMA" of every step (Tarvainen & Valpola
+    2017), its decay rising to 0.999, and "SWA" of the epochs in the last quarter (Izmailov et
+    al. 2018; deviation: the learning rate goes on falling), BatchNorm statistics taken anew.
+
     Args:
         network: On the device to train on.
         problem: Data.
@@ -121,7 +130,8 @@ def train(
         seed: Of the order of the samples.
         checkpoint: A file written after every epoch; if it is there, training goes on from
             it, to the same numbers as without the interruption.
-        on_epoch: Told of every finished epoch.
+        on_epoch: Told of every finished epoch, before it is written; what it looks at is the
+            network in that state.
 
     Raises:
         StoreError: A checkpoint that is damaged.
@@ -135,7 +145,12 @@ def train(
         nesterov=True,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    averages = {
+        "EMA": AveragedModel(network, avg_fn=_moving, use_buffers=True),
+        "SWA": AveragedModel(network),
+    }
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    parts |= averages
     about = _about(problem, recipe, seed)
     trained = _resumed(checkpoint, parts, about)
     for number in range(len(trained.epochs) + 1, recipe.epochs + 1):
@@ -143,19 +158,28 @@ def train(
         loader = problem.train.loader(recipe.batch_size, shuffle=True, seed=1000 * seed + number)
         if recipe.augment:
             loader = _augmented(loader, seed=1000 * seed + number)
-        loss, hits = _epoch(network, loader, optimiser, schedule)
+        loss, hits = _epoch(network, loader, optimiser, schedule, averages["EMA"])
+        if 4 * number > 3 * recipe.epochs:
+            averages["SWA"].update_parameters(network)
         held = accuracy(network, problem.holdout.loader(500))
         test = accuracy(network, problem.test.loader(500))
         seconds = time.perf_counter() - start
-        trained.add(Epoch(number, loss, hits, held, test, seconds), network.state_dict())
+        trained.add(Epoch(number, loss, hits, held, test, seconds), network)
+        on_epoch(trained.epochs[-1])
         if checkpoint is not None:
             _keep(checkpoint, parts, trained, about)
-        on_epoch(trained.epochs[-1])
+    inputs = (_fast(inputs).to(device_of(network)) for inputs, *_ in problem.train.loader(500))
+    update_bn(inputs, averages["SWA"])
+    trained.averages = {name: _copied(each.module) for name, each in averages.items()}
     return trained
 
 
 def _epoch(
-    network: nn.Module, loader: Any, optimiser: torch.optim.Optimizer, schedule: Any
+    network: nn.Module,
+    loader: Any,
+    optimiser: torch.optim.Optimizer,
+    schedule: Any,
+    average: AveragedModel,
 ) -> tuple[float, float]:
     """Mean loss and accuracy on the given labels, while they change."""
     network.train()
@@ -169,11 +193,21 @@ def _epoch(
         mean_loss.backward()
         optimiser.step()
         schedule.step()
+        average.update_parameters(network)
         n += len(labels)
         loss += float(mean_loss.detach()) * len(labels)
         hits += int((logits.argmax(1) == labels).sum())
     network.eval()
     return loss / n, hits / n
+
+
+def _moving(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+    decay = min(_DECAY, (1 + int(steps)) / (10 + int(steps)))
+    return average.lerp(current, 1 - decay) if average.is_floating_point() else current
+
+
+def _copied(network: nn.Module) -> State:
+    return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def _augmented(loader: Any, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

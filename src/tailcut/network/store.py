@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import shutil
 import uuid
 import warnings
@@ -23,6 +24,9 @@ from tailcut.errors import StoreError
 
 SCHEMA = 1
 """Of every JSON file and safetensors header that tailcut writes."""
+
+_NUMBERS = re.compile(r"\[\n\s*((?:[-+.\deE]+|null)(?:,\n\s*(?:[-+.\deE]+|null))*)\n\s*\]")
+"""A list of numbers over several lines; no text holds a line break in JSON."""
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
@@ -79,8 +83,10 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
-    """A JSON object; NaN and infinities become null, as JSON has none."""
-    return write_text(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+    """A JSON object, a list of numbers on one line; NaN and infinities become null."""
+    text = json.dumps(_plain(content), indent=2, allow_nan=False)
+    packed = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    return write_text(path, packed + "\n")
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

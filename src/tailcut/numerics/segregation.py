@@ -56,11 +56,8 @@ class Segregation:
         """
         _require_joint(moments, [given, *permuted])
         spectrum = Spectrum.of(moments) if spectrum is None else spectrum
-        joint_KK = moments.joint[given].double()
-        signal_R, noise_R = _energies(moments, spectrum, given, joint_KK)
-        null = [_energies(moments, spectrum, name, joint_KK)[1] for name in permuted]
-        null_QR = torch.stack(null) if null else noise_R.new_empty(0, len(noise_R))
-        return cls(signal_R, noise_R, null_QR, moments.n)
+        signal_R, noise_SR = _energies(moments, spectrum, [given, *permuted])
+        return cls(signal_R, noise_SR[0], noise_SR[1:], moments.n)
 
     @property
     def index(self) -> float:
@@ -70,6 +67,16 @@ class Segregation:
         alike.
         """
         return _log_area(self.signal_R.cumsum(0) - self.noise_R.cumsum(0))
+
+    @property
+    def depth(self) -> tuple[float, float]:
+        """Where signal and noise sit on average, in log rank: 0 first, 1 behind the last.
+
+        For each the part above its cumulative curve, scaled to end at 1. It asks for the place
+        alone, where `index` also sees how much the features explain.
+        """
+        signal_R, noise_R = self.signal_R / self.signal_R.sum(), self.noise_R / self.noise_R.sum()
+        return 1 - _log_area(signal_R.cumsum(0)), 1 - _log_area(noise_R.cumsum(0))
 
     @property
     def null_index(self) -> Tensor:
@@ -125,19 +132,22 @@ def _require_joint(moments: Moments, names: Sequence[str]) -> None:
             )
 
 
-def _energies(
-    moments: Moments, spectrum: Spectrum, given: str, joint_KK: Tensor
-) -> tuple[Tensor, Tensor]:
-    """energy_i of signal and noise, from class sums and joint counts (true x given) alone."""
+def _energies(moments: Moments, spectrum: Spectrum, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """energy_i of the signal (R,) and of each label set's noise (S x R).
+
+    From class sums and joint counts (true x given) alone. All label sets are as often given
+    for each true class as the first: the signal is theirs, too.
+    """
+    joint_KK = moments.joint[names[0]].double()
     transition_KK = joint_KK / joint_KK.sum(1, keepdim=True).clamp(min=1)
-    signal_norm, noise_norm = _norms(joint_KK, transition_KK, given)
+    signal_norm, noise_norm = _norms(joint_KK, transition_KK, names[0])
     basis_DR = spectrum.directions()
     signal_DK = moments.deviations[moments.label_sets[0]].T @ transition_KK
-    noise_DK = moments.deviations[given].T - signal_DK
+    parts = [signal_DK, *(moments.deviations[name].T - signal_DK for name in names)]
+    along_RSK = (basis_DR.T @ torch.cat(parts, 1)).unflatten(1, (len(parts), -1))
     variance_R = moments.n * spectrum.eigenvalues_D[: spectrum.rank]
-    signal_R = (basis_DR.T @ signal_DK).square().sum(1) / variance_R
-    noise_R = (basis_DR.T @ noise_DK).square().sum(1) / variance_R
-    return (signal_R / signal_norm).cpu(), (noise_R / noise_norm).cpu()
+    energy_SR = (along_RSK.square().sum(2) / variance_R[:, None]).T.cpu()
+    return energy_SR[0] / signal_norm.cpu(), energy_SR[1:] / noise_norm.cpu()
 
 
 def _norms(joint_KK: Tensor, transition_KK: Tensor, given: str) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,351 @@
+"""The claims of the theory, each with its statistic and threshold, read off finished studies."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tailcut.lab.findings import Finding, Test, slope
+from tailcut.lab.presets import Preset
+from tailcut.lab.study import Study
+
+Record = Mapping[str, Any]
+
+_MISSED = 0.2
+"""How far the best epoch or rank is missed, up and down."""
+
+
+class Results:
+    """Records of the studies of a preset, looked up by what was studied.
+
+    Args:
+        preset: Of the studies.
+        records: What `study.conduct` returned, by study.
+    """
+
+    def __init__(self, preset: Preset, records: Mapping[Study, Record]) -> None:
+        self.preset, self.records = preset, records
+
+    def of(self, study: Study) -> list[Record]:
+        """One record for each seed."""
+        return [self.records[replace(study, seed=seed)] for seed in self.preset.seeds]
+
+    def each(self, study: Study, measured: Callable[[Record], float]) -> tuple[float, ...]:
+        """A figure of each seed's record."""
+        return tuple(measured(record) for record in self.of(study))
+
+    def minus(
+        self, one: Study, other: Study, measured: Callable[[Record], float]
+    ) -> tuple[float, ...]:
+        """Difference of a figure between two studies, seed by seed."""
+        pairs = zip(self.each(one, measured), self.each(other, measured), strict=True)
+        return tuple(a - b for a, b in pairs)
+
+
+def findings(results: Results) -> list[Finding]:
+    """C1 to C8."""
+    return [claim(results) for claim in CLAIMS]
+
+
+def gathering(results: Results) -> Finding:
+    """C1."""
+    base = results.preset.base
+    place = results.each(base, lambda r: _last(r, "index") - _last(r, "null"))
+    return Finding(
+        "C1",
+        "Signal gathers in a few leading components, stochastic label noise in the tail",
+        (
+            Test(
+                "signal lies before the noise: segregation index",
+                results.each(base, lambda r: _last(r, "index")),
+            ),
+            Test("noise lies further out than the same noise permuted: index minus null", place),
+            Test(
+                "wrong labels repeated by a probe on the tail, minus by one on as many leading "
+                "directions as there are classes",
+                results.each(base, _tail_minus_leading),
+            ),
+        ),
+    )
+
+
+def systematic(results: Results) -> Finding:
+    """C2."""
+    preset = results.preset
+    tests = []
+    for noise, rate in preset.systematic:
+        other = preset.of_noise(noise, rate)
+        depth = results.minus(preset.base, other, lambda r: _last(r, "noise_depth"))
+        kept = results.minus(other, preset.base, still_repeated)
+        tests += [
+            Test(f"symmetric noise lies deeper than {noise} noise: depth of the noise", depth),
+            Test(f"more {noise} than symmetric wrong labels survive the paper's cut", kept),
+        ]
+    return Finding("C2", "Stochastic noise lies elsewhere than systematic noise does", tuple(tests))
+
+
+def outward(results: Results) -> Finding:
+    """C3."""
+    base = results.preset.base
+    return Finding(
+        "C3",
+        "SGD does not suppress the noise but moves it outward while it trains",
+        (
+            Test(
+                "noise explained by the features: last minus first trained epoch",
+                results.each(base, lambda r: _change(r, "noise_explained")),
+            ),
+            Test(
+                "depth of the noise: last minus first trained epoch",
+                results.each(base, lambda r: _change(r, "noise_depth")),
+            ),
+        ),
+    )
+
+
+def untrained(results: Results) -> Finding:
+    """C4."""
+    base = results.preset.base
+    return Finding(
+        "C4",
+        "Untrained networks reduce the variance to few directions but segregate nothing",
+        (
+            Test(
+                "a quarter of the width minus the effective rank of the untrained features, in "
+                "units of the width",
+                results.each(
+                    base, lambda r: 0.25 - _first(r)["effective_rank"] / _first(r)["width"]
+                ),
+            ),
+            Test(
+                "0.1 minus the segregation index of the untrained features",
+                results.each(base, lambda r: 0.1 - _first(r)["segregation"]["index"]),
+            ),
+            Test(
+                "segregation index: last epoch minus untrained",
+                results.each(base, lambda r: _last(r, "index") - _first(r)["segregation"]["index"]),
+            ),
+            Test(
+                "segregation index: untrained features minus raw inputs",
+                tuple(
+                    _first(a)["segregation"]["index"] - _first(b)["segregation"]["index"]
+                    for a, b in zip(
+                        results.of(base), results.of(results.preset.pixels()), strict=True
+                    )
+                ),
+                counts=False,
+            ),
+        ),
+    )
+
+
+def recovery(results: Results) -> Finding:
+    """C5."""
+    base = results.preset.base
+    return Finding(
+        "C5",
+        "Truncation recovers the generalisation that is latent in the converged network",
+        (
+            Test(
+                "share of the gap from the last to the best epoch closed by the paper's cut, rank "
+                "by the noisy holdout",
+                results.each(base, lambda r: _share(r, cut_by_holdout(r), r["best_epoch"])),
+                0.5,
+            ),
+            Test(
+                "share of the gap from the last epoch to a probe fitted on true labels closed so",
+                results.each(base, lambda r: _share(r, cut_by_holdout(r), _true_probe(r))),
+                0.5,
+            ),
+            Test(
+                "the first share with the best rank by test, which nobody knows",
+                results.each(base, lambda r: _share(r, max(_own(r)["test"]), r["best_epoch"])),
+                0.5,
+                counts=False,
+            ),
+            Test(
+                "the first share for tailcut's repair: all layers, inferred labels",
+                results.each(base, lambda r: _share(r, r["repair"]["after"], r["best_epoch"])),
+                0.5,
+                counts=False,
+            ),
+        ),
+    )
+
+
+def stability(results: Results) -> Finding:
+    """C6."""
+    base = results.preset.base
+    cuts = results.each(base, cut_by_holdout)
+    stops = results.each(base, lambda r: r["noisy_epoch"])
+    cut_mean, stop_mean = statistics.fmean(cuts), statistics.fmean(stops)
+    spreads = tuple(
+        abs(stop - stop_mean) - abs(cut - cut_mean) for cut, stop in zip(cuts, stops, strict=True)
+    )
+    return Finding(
+        "C6",
+        "Truncation is more stable than early stopping",
+        (
+            Test(
+                "distance from the mean over seeds: early stopping minus the paper's cut", spreads
+            ),
+            Test(
+                "cost of missing the best point by 20 %: of the epoch minus of the rank",
+                results.each(base, lambda r: cost_of_epoch(r) - cost_of_rank(r)),
+            ),
+        ),
+    )
+
+
+def capacity(results: Results) -> Finding:
+    """C7."""
+    preset = results.preset
+    octaves = [float(np.log2(width)) for _, width in preset.widths]
+    accuracies = zip(
+        *(results.each(preset.of_network(name), _accuracy) for name, _ in preset.widths),
+        strict=True,
+    )
+    held = (
+        Test(
+            f"last epoch: {name} minus {preset.base.network}",
+            results.minus(preset.of_network(name), preset.base, _accuracy),
+        )
+        for name in preset.constrained
+    )
+    return Finding(
+        "C7",
+        "Capacity beyond what the signal needs is a liability under label noise",
+        (
+            Test(
+                "accuracy lost at the last epoch for each doubling of the width",
+                tuple(-slope(octaves, each) for each in accuracies),
+            ),
+            *held,
+        ),
+    )
+
+
+def threshold(results: Results) -> Finding:
+    """C8."""
+    preset = results.preset
+    (narrow, _), (wide, _) = preset.widths[0], preset.widths[-1]
+
+    def harm(rate: float, **changes: Any) -> tuple[float, ...]:
+        noisy, clean = preset.of_rate(rate, **changes), preset.of_rate(0.0, **changes)
+        return results.minus(clean, noisy, _accuracy)
+
+    def difference(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(a - b for a, b in zip(one, other, strict=True))
+
+    rate = preset.base.rate
+    return Finding(
+        "C8",
+        "Interpolated noise is benign below a ratio of noise to signal, and harmful above it",
+        (
+            Test(
+                f"2 points minus the accuracy lost to {100 * preset.rates[1]:.0f} % noise",
+                tuple(0.02 - each for each in harm(preset.rates[1])),
+            ),
+            Test(
+                f"accuracy lost to {100 * preset.rates[-1]:.0f} % noise minus 5 points",
+                tuple(each - 0.05 for each in harm(preset.rates[-1])),
+            ),
+            Test(
+                f"accuracy lost to 40 % noise: {preset.small} samples minus {preset.base.train}",
+                difference(harm(rate, train=preset.small), harm(rate)),
+            ),
+            Test(
+                f"accuracy lost to 40 % noise: {wide} minus {narrow}",
+                difference(harm(rate, network=wide), harm(rate, network=narrow)),
+            ),
+        ),
+    )
+
+
+CLAIMS: tuple[Callable[[Results], Finding], ...] = (
+    gathering,
+    systematic,
+    outward,
+    untrained,
+    recovery,
+    stability,
+    capacity,
+    threshold,
+)
+
+
+def cut_by_holdout(record: Record) -> float:
+    """Test accuracy of the own head at the rank that is best on the noisy holdout."""
+    own = _own(record)
+    return own["test"][int(np.argmax(own["holdout"]))]
+
+
+def still_repeated(record: Record) -> float:
+    """Share of wrong training labels that the own head repeats at the rank best by test."""
+    own = _own(record)
+    return own["flipped given"][int(np.argmax(own["test"]))]
+
+
+def cost_of_rank(record: Record) -> float:
+    """Accuracy lost where the best rank is missed by a fifth, up and down on average."""
+    ranks, accuracies = record["probes"][-1]["ranks"], _own(record)["test"]
+    return _cost(ranks, accuracies)
+
+
+def cost_of_epoch(record: Record) -> float:
+    """Accuracy lost where the best epoch is missed by a fifth, up and down on average."""
+    epochs = record["epochs"]
+    return _cost([each["epoch"] for each in epochs], [each["test"] for each in epochs])
+
+
+def _cost(places: list[int], accuracies: list[float]) -> float:
+    """Between measured places the accuracy is taken to be linear in the logarithm."""
+    best = int(np.argmax(accuracies))
+    missed = np.log([places[best] * (1 - _MISSED), places[best] * (1 + _MISSED)])
+    return accuracies[best] - float(np.interp(missed, np.log(places), accuracies).mean())
+
+
+def _accuracy(record: Record) -> float:
+    return record["last"]
+
+
+def _first(record: Record) -> Record:
+    return record["probes"][0]
+
+
+def _used_width(probe: Record) -> float:
+    return probe["effective_rank"] / probe["width"]
+
+
+def _last(record: Record, name: str) -> float:
+    return record["probes"][-1]["segregation"][name]
+
+
+def _change(record: Record, name: str) -> float:
+    """From the first trained epoch to the last."""
+    return _last(record, name) - record["probes"][1]["segregation"][name]
+
+
+def _own(record: Record) -> Record:
+    return record["probes"][-1]["own"]
+
+
+def _true_probe(record: Record) -> float:
+    return record["probes"][-1]["true"]["leading"]["test"][-1]
+
+
+def _share(record: Record, reached: float, best: float) -> float:
+    """Of the gap between the last epoch and something better; at least a point is taken."""
+    return (reached - record["last"]) / max(best - record["last"], 0.01)
+
+
+def _tail_minus_leading(record: Record) -> float:
+    probe = record["probes"][-1]
+    ranks = probe["ranks"]
+    place = int(np.argmin([abs(rank - 10) for rank in ranks[:-1]]))
+    given = probe["given"]
+    return given["tail"]["flipped given"][place] - given["leading"]["flipped given"][place]

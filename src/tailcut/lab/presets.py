@@ -1,0 +1,160 @@
+"""Which studies the claims are tested on: a few dozen for each preset, by purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tailcut.errors import SpecError
+from tailcut.lab.study import Study
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The studies of a preset.
+
+    Attributes:
+        base: What every study varies: symmetric noise of rate 0.4, probed and repaired.
+        seeds: Each study is run with all of them.
+        systematic: Kinds of noise that have a system, with their rates.
+        widths: Networks from narrow to wide, with the width of each.
+        constrained: Networks whose rank is held down while they train.
+        rates: Rates of symmetric noise, the first 0.
+        small: Training samples of the small data set.
+    """
+
+    base: Study
+    seeds: Sequence[int]
+    systematic: Sequence[tuple[str, float]]
+    widths: Sequence[tuple[str, int]]
+    constrained: Sequence[str]
+    rates: Sequence[float]
+    small: int
+
+    def variant(self, **changes: object) -> Study:
+        """The base with changes; what is changed is not repaired."""
+        return replace(self.base, **{"repair": False, **changes}) if changes else self.base  # pyright: ignore[reportArgumentType] fields by name
+
+    def clean(self) -> Study:
+        """True labels."""
+        return self.variant(rate=0.0)
+
+    def random(self) -> Study:
+        """Labels that have nothing to do with the samples: symmetric noise of (K - 1) / K."""
+        return self.variant(rate=0.9)
+
+    def pixels(self) -> Study:
+        """Softmax regression for one epoch: its features are the inputs."""
+        return self.variant(network="linear", epochs=1, probes=2)
+
+    def of_noise(self, noise: str, rate: float) -> Study:
+        """Another kind of noise."""
+        return self.variant(noise=noise, rate=rate)
+
+    def of_network(self, network: str) -> Study:
+        """Another network, not probed."""
+        return self.base if network == self.base.network else self.bare(network=network)
+
+    def of_rate(self, rate: float, network: str | None = None, train: int | None = None) -> Study:
+        """Symmetric noise of some rate on some network and number of samples."""
+        network, train = network or self.base.network, train or self.base.train
+        if network == self.base.network and train == self.base.train:
+            known = {self.base.rate: self.base, 0.0: self.clean()}
+            if rate in known:
+                return known[rate]
+        return self.bare(rate=rate, network=network, train=train)
+
+    def bare(self, **changes: object) -> Study:
+        """The base with changes, neither probed nor repaired."""
+        return self.variant(probes=0, **changes)
+
+    def studies(self) -> list[Study]:
+        """All of them, each seed of each, without repetition."""
+        ends = [name for name, _ in (self.widths[0], self.widths[-1])]
+        wanted = [
+            self.base,
+            self.clean(),
+            self.random(),
+            self.pixels(),
+            *(self.of_noise(*each) for each in self.systematic),
+            *(self.of_network(name) for name, _ in self.widths),
+            *(self.of_network(name) for name in self.constrained),
+            *(self.of_rate(rate) for rate in self.rates),
+            *(self.of_rate(rate, train=self.small) for rate in (0.0, self.base.rate)),
+            *(self.of_rate(0.0, network=name) for name in ends),
+        ]
+        return [replace(each, seed=seed) for each in dict.fromkeys(wanted) for seed in self.seeds]
+
+
+_CIFAR = Study(
+    data="cifar10",
+    network="cnn-8",
+    train=5_000,
+    holdout=500,
+    epochs=30,
+    learning_rate=0.02,
+    probes=6,
+    repair=True,
+)
+
+_GPU = replace(
+    _CIFAR,
+    network="resnet",
+    train=45_000,
+    holdout=5_000,
+    epochs=100,
+    batch_size=128,
+    learning_rate=0.05,
+    probes=10,
+)
+
+PRESETS = {
+    "digits": Preset(
+        base=Study(network="mlp-256", repair=True),
+        seeds=range(5),
+        systematic=(("pair", 0.4), ("instance", 0.4), ("aligned", 0.4)),
+        widths=(("mlp-16", 16), ("mlp-64", 64), ("mlp-256", 256), ("mlp-512", 512)),
+        constrained=("mlp-256/bottleneck-9", "mlp-256/nested-9"),
+        rates=(0.0, 0.1, 0.2, 0.4, 0.6),
+        small=300,
+    ),
+    "cifar": Preset(
+        base=_CIFAR,
+        seeds=range(3),
+        systematic=(("asymmetric", 0.4), ("instance", 0.4), ("aligned", 0.4), ("human", 0.0)),
+        widths=(("cnn-4", 4), ("cnn-8", 8), ("cnn-16", 16)),
+        constrained=("cnn-8/bottleneck-9", "cnn-8/nested-9"),
+        rates=(0.0, 0.1, 0.2, 0.4, 0.6),
+        small=1_250,
+    ),
+    "gpu": Preset(
+        base=_GPU,
+        seeds=range(3),
+        systematic=(("asymmetric", 0.4), ("instance", 0.4), ("aligned", 0.4), ("human", 0.0)),
+        widths=(("resnet-8", 8), ("resnet-16", 16), ("resnet-32", 32), ("resnet", 64)),
+        constrained=("resnet/bottleneck-9", "resnet/nested-9"),
+        rates=(0.0, 0.1, 0.2, 0.4, 0.6),
+        small=10_000,
+    ),
+}
+"""`digits` takes minutes on two cores, `cifar` hours, `gpu` (ResNet-18, 45 000 images) a GPU."""
+
+
+def preset(name: str) -> Preset:
+    """A preset by name.
+
+    Raises:
+        SpecError: A name that is none.
+    """
+    if name not in PRESETS:
+        raise SpecError(
+            f"no preset {name!r}",
+            wanted=f"one of {', '.join(PRESETS)}",
+            advice="Correct the name",
+        )
+    return PRESETS[name]
+
+
+def with_seeds(chosen: Preset, seeds: Iterable[int]) -> Preset:
+    """The same studies with other seeds."""
+    return replace(chosen, seeds=tuple(seeds))

@@ -1,0 +1,275 @@
+"""A study: one network trained under controlled label noise, and probed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+import tailcut
+from tailcut.errors import SpecError, StoreError
+from tailcut.lab.data import Problem
+from tailcut.lab.experiment import PROBLEMS
+from tailcut.lab.networks import build
+from tailcut.lab.probe import Record, probe
+from tailcut.lab.training import DIGITS, Epoch, Recipe, train
+from tailcut.network import store
+
+_DIGITS = 4
+"""Decimals kept of every figure in a record: the rest is noise, and would fill the files."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is trained, on which labels, and when it is probed.
+
+    Attributes:
+        data: Of the problem: digits or cifar10.
+        network: As in `networks.build`: mlp-128, cnn, resnet-16, mlp/bottleneck-9, mlp/nested.
+        noise: Kind of label noise.
+        rate: As the kind counts it.
+        seed: Of samples, labels, weights and order.
+        train: Training samples.
+        holdout: Held-out samples, as noisy.
+        epochs: Passes over them.
+        learning_rate: Start of a cosine schedule.
+        batch_size: Samples a step.
+        weight_decay: On all parameters.
+        augment: Flip and crop images.
+        probes: States probed, the untrained and the last among them; 0 for none.
+        repair: Whether the last state is also repaired, with the noisy holdout.
+    """
+
+    data: str = "digits"
+    network: str = "mlp"
+    noise: str = "symmetric"
+    rate: float = 0.4
+    seed: int = 0
+    train: int = 1100
+    holdout: int = 200
+    epochs: int = DIGITS.epochs
+    learning_rate: float = DIGITS.learning_rate
+    batch_size: int = DIGITS.batch_size
+    weight_decay: float = DIGITS.weight_decay
+    augment: bool = False
+    probes: int = 6
+    repair: bool = False
+
+    def __post_init__(self) -> None:
+        if self.data not in PROBLEMS:
+            raise SpecError(
+                f"no data {self.data!r}",
+                wanted=f"one of {', '.join(PROBLEMS)}",
+                advice="Correct the name",
+            )
+        if self.probes == 1 or self.probes < 0:
+            raise SpecError(
+                f"{self.probes} probes",
+                wanted="0, or at least 2: the untrained network and the last epoch",
+                advice="Choose another number",
+            )
+
+    def problem(self) -> Problem:
+        """The noisy data."""
+        return PROBLEMS[self.data](
+            rate=self.rate, seed=self.seed, train=self.train, holdout=self.holdout, kind=self.noise
+        )
+
+    @property
+    def recipe(self) -> Recipe:
+        """The hyperparameters."""
+        return Recipe(
+            self.epochs,
+            self.batch_size,
+            self.learning_rate,
+            weight_decay=self.weight_decay,
+            augment=self.augment,
+        )
+
+    def probed_epochs(self) -> list[int]:
+        """0, then epochs on a logarithmic scale up to the last: `probes` of them at most."""
+        if not self.probes:
+            return []
+        steps = max(1, self.probes - 2)
+        later = (round(self.epochs ** (step / steps)) for step in range(steps + 1))
+        return sorted({0, *later} if self.probes > 2 else {0, self.epochs})
+
+
+def conduct(
+    study: Study,
+    directory: Path | None = None,
+    *,
+    device: str = "cpu",
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> Record:
+    """Train, probe, and perhaps repair.
+
+    Args:
+        study: All of it.
+        directory: Where an interrupted study goes on from: checkpoint and probes so far.
+        device: To train on.
+        on_epoch: Told of every epoch.
+
+    Returns:
+        `epochs` (records of the training), `probes` (see `probe.probe`, each with its `epoch`),
+        `last` and `best_epoch` accuracies on true test labels, `noisy_epoch` that of the epoch
+        best by the holdout, and `repair` if wanted.
+
+    Raises:
+        StoreError: A directory that holds another study.
+    """
+    problem = study.problem()
+    network = _built(study, problem, device)
+    kept = _Kept(directory, study)
+    wanted = study.probed_epochs()
+
+    def look(number: int) -> None:
+        if number in wanted and number not in kept.probes:
+            network.eval()
+            kept.add(number, rounded(probe(network, problem, seed=study.seed)))
+
+    def after(epoch: Epoch) -> None:
+        look(epoch.epoch)
+        on_epoch(epoch)
+
+    if not kept.begun:
+        look(0)
+    trained = train(
+        network,
+        problem,
+        study.recipe,
+        seed=study.seed,
+        checkpoint=kept.checkpoint,
+        on_epoch=after,
+    )
+    network.eval()
+    record: Record = {
+        "epochs": [asdict(epoch) for epoch in trained.epochs],
+        "probes": [kept.probes[number] for number in sorted(kept.probes)],
+        "last": trained.epochs[-1].test,
+        "best_epoch": trained.oracle_epoch.test,
+        "noisy_epoch": trained.noisy_epoch.test,
+    }
+    if study.repair:
+        record["repair"] = _repaired(network, problem)
+    return rounded(record)
+
+
+def tables(record: Record) -> dict[str, pd.DataFrame]:
+    """A study's probes as tables.
+
+    Returns:
+        `probes`: accuracy by epoch, what was fitted (given or true labels, or nothing: the own
+        head), band of directions (first..last) and what is predicted; `scalars`: everything else
+        by epoch.
+    """
+    rows, scalars = [], []
+    for probe_ in record["probes"]:
+        for fit in ("given", "true"):
+            for group, found in probe_[fit].items():
+                bands = _bands(probe_, group)
+                rows += _rows(probe_["epoch"], f"{fit} labels", group, bands, found)
+        own = {kind: values for kind, values in probe_["own"].items() if kind != "holdout"}
+        rows += _rows(probe_["epoch"], "own head", "leading", _bands(probe_, "leading"), own)
+        plain = {k: v for k, v in probe_.items() if not isinstance(v, (dict, list))}
+        scalars.append({**plain, **(probe_["segregation"] or {})})
+    return {"probes": pd.DataFrame(rows), "scalars": pd.DataFrame(scalars)}
+
+
+def _bands(probe_: Record, group: str) -> list[tuple[int, int]]:
+    """First and last direction of each band."""
+    ranks, last = probe_["ranks"], probe_["rank"]
+    if group == "octave":
+        return [(start + 1, stop) for start, stop in probe_["bands"]]
+    if group == "tail":
+        return [(rank + 1, last) for rank in ranks[:-1]]
+    return [(1, rank) for rank in ranks]
+
+
+def _rows(
+    epoch: int, fit: str, group: str, bands: list[tuple[int, int]], found: Record
+) -> list[Record]:
+    return [
+        {
+            "epoch": epoch,
+            "fitted to": fit,
+            "band": group,
+            "first": first,
+            "last": last,
+            "labels": kind,
+            "accuracy": accuracy,
+        }
+        for kind, accuracies in found.items()
+        for (first, last), accuracy in zip(bands, accuracies, strict=True)
+    ]
+
+
+def rounded(content: Any) -> Any:
+    """Plain data with its numbers cut to four decimals."""
+    if isinstance(content, float):
+        return round(content, _DIGITS)
+    if isinstance(content, dict):
+        return {name: rounded(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [rounded(value) for value in content]
+    return content
+
+
+class _Kept:
+    """Probes so far, in a file beside the checkpoint."""
+
+    def __init__(self, directory: Path | None, study: Study) -> None:
+        self.probes: dict[int, Record] = {}
+        self._study, self._path = asdict(study), None
+        self.checkpoint: Path | None = None
+        if directory is not None:
+            self._path, self.checkpoint = directory / "probes.json", directory / "checkpoint.pt"
+            self._read(self._path)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a checkpoint is there: its weights are no longer the untrained ones."""
+        return self.checkpoint is not None and self.checkpoint.is_file()
+
+    def add(self, epoch: int, record: Record) -> None:
+        self.probes[epoch] = {"epoch": epoch, **record}
+        if self._path is not None:
+            content = {"schema": store.SCHEMA, "study": self._study}
+            store.write_json(self._path, {**content, "probes": list(self.probes.values())})
+
+    def _read(self, path: Path) -> None:
+        if not path.is_file():
+            return
+        content = store.read_json(path)
+        if content.get("study") != self._study:
+            raise StoreError(
+                f"{path} is of another study: {content.get('study')}",
+                wanted=f"probes of {self._study}",
+                advice="Delete its directory, or choose another one",
+            )
+        self.probes = {each["epoch"]: each for each in content["probes"]}
+
+
+def _built(study: Study, problem: Problem, device: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(study.seed)
+        shape = tuple(problem.train.inputs.shape[1:])
+        return build(study.network, shape, problem.classes).to(device).eval()
+
+
+def _repaired(network: nn.Module, problem: Problem) -> Record:
+    fix = tailcut.repair(
+        network,
+        problem.train.loader(),
+        problem.holdout.loader(),
+        clean=problem.test.loader(),
+        progress=False,
+    )
+    clean = fix.summary["clean"]
+    told = {name: fix.summary[name] for name in ("verdict", "readout", "rank", "strength")}
+    return {**told, "before": clean["before"], "after": clean["after"]}

@@ -1,0 +1,166 @@
+"""The commands of the lab."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tailcut.arguments import Engine, Probing, Run, Training
+from tailcut.lab import claims_page, experiment, grid, presets
+from tailcut.lab.pictures import epochs_by_ranks
+from tailcut.lab.study import Study, conduct, tables
+from tailcut.lab.training import DIGITS, Recipe
+from tailcut.network import store
+from tailcut.running import Bar, device_of_run, new_directory, tell
+
+Options = Mapping[str, Any]
+
+
+def lab_train(options: Options, config: str) -> int:
+    """`tailcut lab train`."""
+    run, training = options["run"], options["training"]
+    device = device_of_run(run)
+    sizes = {"train": training.train, "holdout": training.holdout}
+    problem = experiment.PROBLEMS[training.data](
+        rate=training.rate,
+        kind=training.noise,
+        seed=run.seed,
+        **{name: size for name, size in sizes.items() if size is not None},
+    )
+    recipe = _recipe(training)
+    directory = new_directory(run, "train", config)
+    with Bar(run, recipe.epochs) as on_epoch:
+        done = experiment.conduct(
+            training.network,
+            problem,
+            recipe,
+            seed=run.seed,
+            device=device,
+            checkpoint=directory / "checkpoint.pt",
+            on_epoch=on_epoch,
+        )
+    about = {**asdict(training), "recipe": asdict(recipe), "seed": run.seed}
+    experiment.save(done, directory, about)
+    words = ["tailcut", "repair", f"lab:{training.network}"]
+    words += ["--weights", f"{directory}/last.safetensors", "--data", f"npz:{directory}/train.npz"]
+    words += ["--holdout", f"npz:{directory}/holdout.npz", "--clean", f"npz:{directory}/test.npz"]
+    lines = [f"{100 * done.fit:.1f} % of the given training labels are fitted"]
+    lines += [f"{name}: {100 * value:.1f} % on test" for name, value in done.baselines().items()]
+    lines += [f"wrote {directory}", f"next: {shlex.join(words)}"]
+    tell(run, "\n".join(lines), store.read_json(directory / "result.json"))
+    return 0
+
+
+def lab_probe(options: Options, config: str) -> int:
+    """`tailcut lab probe`: goes on in a directory that holds the same study begun."""
+    run, probing = options["run"], options["probing"]
+    study = _study(options["training"], run, probing)
+    device, directory = device_of_run(run), new_directory(run, "probe", config)
+    with Bar(run, study.epochs) as on_epoch:
+        record = conduct(study, directory, device=device, on_epoch=on_epoch)
+    probes = record["probes"]
+    for name, table in tables(record).items():
+        store.write_text(directory / f"{name}.csv", table.to_csv(index=False))
+    store.write_text(directory / "epochs-ranks.svg", epochs_by_ranks(probes))
+    store.write_json(
+        directory / "result.json", {"schema": store.SCHEMA, "study": asdict(study), **record}
+    )
+    shown = ["epoch", "test", "memorised", "effective_rank", "nc1_true"]
+    scalars = pd.DataFrame([{name: each.get(name) for name in shown} for each in probes])
+    told = f"{scalars.to_string(index=False)}\nwrote {directory}"
+    tell(run, told, {"directory": str(directory), "probes": scalars.to_dict("records")})
+    return 0
+
+
+def lab_claims(options: Options, config: str) -> int:
+    """`tailcut lab claims`: missing studies are run, finished ones are read."""
+    run, claimed = options["run"], options["claimed"]
+    preset = presets.preset(claimed.preset)
+    if claimed.seeds is not None:
+        preset = presets.with_seeds(preset, range(run.seed, run.seed + claimed.seeds))
+    directory = new_directory(run, "claims", config)
+    with Bar(run, len(preset.studies()), "studies") as on_done:
+        found = claims_page.settle(
+            preset,
+            directory,
+            studies=None if claimed.studies is None else Path(claimed.studies),
+            on_done=on_done,
+            **_engine(options["engine"]),
+        )
+    lines = [f"{each.name} {each.verdict:<14} {each.claim}" for each in found]
+    lines.append(f"wrote {directory / 'claims.md'}")
+    verdicts = {each.name: each.verdict for each in found}
+    tell(run, "\n".join(lines), {"file": str(directory / "claims.md"), "verdicts": verdicts})
+    return 0
+
+
+def lab_grid(options: Options, config: str) -> int:
+    """`tailcut lab grid`: every combination of the axes as a study."""
+    run, gridded = options["run"], options["gridded"]
+    axes = {"seed": [run.seed], **gridded.axes}
+    studies = grid.product(Study, axes)
+    directory = new_directory(run, "grid", config)
+    with Bar(run, len(studies), "studies") as on_done:
+        contents = grid.run(
+            studies, conduct, directory / "studies", on_done=on_done, **_engine(options["engine"])
+        )
+    rows = [
+        {**{name: each["config"][name] for name in axes}, **_ends(each["result"])}
+        for each in contents
+    ]
+    table = pd.DataFrame(rows)
+    store.write_text(directory / "grid.csv", table.to_csv(index=False))
+    told = f"{table.to_string(index=False)}\nwrote {directory / 'grid.csv'}"
+    tell(run, told, {"file": str(directory / "grid.csv"), "rows": table.to_dict("records")})
+    return 0
+
+
+def _ends(record: Mapping[str, Any]) -> dict[str, Any]:
+    ends = {name: record[name] for name in ("last", "best_epoch", "noisy_epoch")}
+    return ends | ({"repaired": record["repair"]["after"]} if "repair" in record else {})
+
+
+def _engine(engine: Engine) -> dict[str, Any]:
+    return {
+        "engine": engine.engine,
+        "workers": engine.workers,
+        "address": engine.address,
+        "gpus": engine.gpus,
+    }
+
+
+def _study(training: Training, run: Run, probing: Probing) -> Study:
+    recipe = _recipe(training)
+    train, holdout = (1100, 200) if training.data == "digits" else (10_000, 1_000)
+    return Study(
+        data=training.data,
+        network=training.network,
+        noise=training.noise,
+        rate=training.rate,
+        seed=run.seed,
+        train=training.train or train,
+        holdout=training.holdout or holdout,
+        epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        batch_size=recipe.batch_size,
+        weight_decay=recipe.weight_decay,
+        augment=recipe.augment,
+        probes=probing.probes,
+        repair=probing.repair,
+    )
+
+
+def _recipe(training: Training) -> Recipe:
+    usual = DIGITS if training.data == "digits" else Recipe()
+    return Recipe(
+        epochs=usual.epochs if training.epochs is None else training.epochs,
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate or usual.learning_rate,
+        weight_decay=training.weight_decay,
+        augment=training.augment,
+    )
