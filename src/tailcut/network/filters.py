@@ -1,4 +1,4 @@
-"""Deep truncation: every Linear and Conv2d is filtered in the spectrum of its own inputs."""
+"""Deep truncation: every linear layer is filtered in the spectrum of its own inputs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
+from tailcut.network.attention import fused_attentions, on_projections
 from tailcut.network.head import linear_layers, plain, sharers
 from tailcut.network.stream import logits_of, on_input, read
 from tailcut.numerics.checks import float64
 
-Layer: TypeAlias = nn.Linear | nn.Conv2d
+Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.MultiheadAttention
 BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 Filter: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(weight G x O x P, second moment of trace 1 G x P x P) -> filtered weight G x O x P."""
@@ -31,7 +32,8 @@ class LayerMoments:
     """Uncentred second moments of the inputs of every linear layer, in one pass.
 
     For a Linear of the inputs themselves, for a Conv2d of its patches (P = in_channels /
-    groups x kernel area), group by group: 1/m sum p p^T over a random sample of positions.
+    groups x kernel area), group by group: 1/m sum p p^T over a random sample of positions. The
+    fused input projection of a self-attention counts as a Linear, by the attention's name.
     Products are taken in the layer's own dtype (in half precision float32), sums in float64: a
     filter only has to tell small directions from large ones, unlike the features' own tail.
     A layer whose weight is computed, or shared with another module, is left alone.
@@ -48,20 +50,23 @@ class LayerMoments:
     ) -> None:
         skip = set(skip)
         self.model, self.samples = model, samples
-        self.layers = {
+        self.attentions = fused_attentions(model)
+        self.layers: dict[str, Layer] = {
             name: layer
             for name, layer in linear_layers(model).items()
             if name not in skip and plain(layer) and not sharers(model, layer)
-        }
+        } | self.attentions
         self.grams: dict[str, Tensor] = {}
         self.generator = torch.Generator().manual_seed(seed)
 
     def update(self, inputs: Inputs) -> LayerMoments:
         """Add a batch and return self."""
         told: dict[nn.Module, Callable[[Tensor], None]] = {
-            layer: partial(self._add, name) for name, layer in self.layers.items()
+            layer: partial(self._add, name)
+            for name, layer in self.layers.items()
+            if name not in self.attentions
         }
-        with on_input(told):
+        with on_input(told), on_projections(self.attentions, self._add):
             logits_of(self.model, inputs)
         return self
 
@@ -72,8 +77,11 @@ class LayerMoments:
         return gram_GPP / trace_G[:, None, None]
 
     def _add(self, name: str, received: Tensor) -> None:
+        if name not in self.layers:  # the output projection of an attention may be one of those
+            return
         layer, samples = self.layers[name], len(received)
-        wanted = -(-_PATCHES_PER_DIMENSION * layer.weight[0].numel() * samples // self.samples)
+        width = _weight(layer)[0].numel()
+        wanted = -(-_PATCHES_PER_DIMENSION * width * samples // self.samples)
         patches_GMP = _draw_patches(layer, received.detach(), wanted, self.generator)
         patches_GMP = patches_GMP.to(torch.promote_types(patches_GMP.dtype, torch.float32))
         gram_GPP = float64(patches_GMP.transpose(1, 2) @ patches_GMP)
@@ -111,12 +119,11 @@ def truncate_layers(model: nn.Module, moments: LayerMoments, filtered: Filter) -
         filtered: `soft(strength)` or `hard(share)`.
     """
     for name in moments.grams:
-        weight = moments.layers[name].weight
-        groups = getattr(moments.layers[name], "groups", 1)
+        layer = moments.layers[name]
+        weight, groups = _weight(layer), getattr(layer, "groups", 1)
         second_GPP = moments.second_GPP(name)
         weight_GOP = float64(weight.detach()).reshape(groups, -1, len(second_GPP[0]))
-        target = model.get_submodule(name).weight
-        assert isinstance(target, Tensor)
+        target = _weight(model.get_submodule(name))
         with torch.no_grad():
             target.copy_(filtered(weight_GOP, second_GPP).reshape(target.shape))
 
@@ -212,9 +219,17 @@ def _averaging(norms: Iterable[BatchNorm]) -> Iterator[None]:
             norm.eval()
 
 
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that is filtered (O x P, or as a convolution has it)."""
+    fused = isinstance(layer, nn.MultiheadAttention)
+    weight = layer.in_proj_weight if fused else layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def _draw_patches(layer: Layer, inputs: Tensor, wanted: int, generator: torch.Generator) -> Tensor:
     """About `wanted` inputs of a layer, drawn with replacement if there are more: G x M x P."""
-    if isinstance(layer, nn.Linear):
+    if not isinstance(layer, nn.Conv2d):
         return _draw(inputs.reshape(-1, inputs.shape[-1]), wanted, generator).unsqueeze(0)
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     padded = nn.functional.pad(inputs, _padding(layer), mode=mode)
