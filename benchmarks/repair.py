@@ -43,6 +43,7 @@ FULL = Recipe(epochs=100, batch_size=128, learning_rate=0.05)
 SETTINGS = {
     "digits-mlp": Setting("digits", "mlp", DIGITS),
     "digits-cnn": Setting("digits", "cnn-8", Recipe(epochs=60, learning_rate=0.02)),
+    "digits-vit": Setting("digits", "vit", Recipe(epochs=50, learning_rate=0.05)),
     "cifar-cnn": Setting("cifar10", "cnn-16", QUICK),
     "cifar-augmented": Setting("cifar10", "cnn-16", AUGMENTED, {"train": 4_000}),
     "cifar-resnet": Setting("cifar10", "resnet-8", QUICK),
@@ -164,7 +165,7 @@ def read(results: Path) -> pd.DataFrame:
             {key: result[key] for key in ("setting", "noise", "seed")}
             | {name: 100 * value for name, value in result["accuracy"].items()}
             | {
-                "best rival": 100 * max(result["accuracy"][name] for name in COMPETITORS),
+                "best rival": 100 * max(result["accuracy"].get(name, 0) for name in COMPETITORS),
                 "calibration error, last epoch": 100 * before,
                 "calibration error, tailcut": 100 * after,
                 "calibration error, no holdout": 100 * alone,
@@ -186,7 +187,7 @@ def table(results: pd.DataFrame) -> str:
         shown = part.drop(columns=["setting", "noise", "seed", "best rival"])
         for name, values in shown.items():
             lines.append(f"  {name:<32}{spread(values.dropna().astype(float)):>16}")
-        means = part[list(COMPETITORS)].mean()
+        means = part.reindex(columns=list(COMPETITORS)).mean()
         lines.append(f"  best rival by mean: {means.idxmax()}")
     noisy = results[results["wrong labels"] > 0]
     lines.append("tailcut minus others on the same checkpoint, points: mean +- sd, least")
@@ -197,9 +198,9 @@ def table(results: pd.DataFrame) -> str:
         *((f"oracle, symmetric, {s}", part, SELECTED[2]) for s, part in _symmetric(noisy)),
         ("last epoch, clean", results[results["wrong labels"] == 0], "last epoch"),
         ("best candidate by test", results, "best candidate"),
-        *((rival, noisy, rival) for rival in (*SELECTED, *COMPETITORS)),
+        *((rival, noisy, rival) for rival in (*SELECTED, *COMPETITORS) if rival in noisy),
     ):
-        gap = part["tailcut"] - part[other]
+        gap = (part["tailcut"] - part[other]).dropna()
         if len(gap):
             lines.append(f"  {name:<36}{spread(gap):>16}{gap.min():>8.1f}   n = {len(gap)}")
     behind = noisy[noisy["tailcut"] < noisy["best rival"] - 0.3]

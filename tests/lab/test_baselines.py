@@ -5,11 +5,15 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from tailcut.lab import baselines
+from tailcut.lab import baselines, layers
 from tailcut.lab.baselines import COMPETITORS
 from tailcut.lab.controls import CONTROLS
+from tailcut.lab.networks import build
+from tailcut.lab.samples import Samples
 from tailcut.lab.subject import Subject
 from tailcut.network.head import find_head
+from tailcut.numerics.moments import Moments
+from tailcut.numerics.readout import Readout
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +91,90 @@ def test_the_papers_cut_lies_between_the_last_and_the_best_epoch(subject, memori
 def test_the_head_is_the_one_that_repair_finds(subject, memoriser):
     inputs = next(iter(memoriser.problem.train.loader()))[0]
     assert subject.head == find_head(memoriser.network, inputs)
+
+
+def images_of_three_classes(samples: int, side: int = 8, seed: int = 0) -> Samples:
+    """Noise, with a bright row that tells the class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels_N = torch.arange(samples) % 3
+    inputs = 0.5 * torch.rand(samples, 1, side, side, generator=generator)
+    inputs[torch.arange(samples), 0, labels_N] += 0.5
+    return Samples(inputs, labels_N)
+
+
+def untrained(name: str) -> Subject:
+    torch.manual_seed(0)
+    network = build(name, (1, 8, 8), 3).eval()
+    return Subject(network, *(images_of_three_classes(n, seed=n).loader() for n in (150, 60, 90)))
+
+
+LAYERS = {
+    "linear": [64],
+    "mlp-16": [16, 16],
+    "cnn-2": [2, 4, 8, 16, 32],
+    "resnet-4": [4, 4, 4, 8, 8, 16, 16, 32, 32],
+    "vit-8": [8, 8, 8, 8],
+    "mlp-16/bottleneck-5": [16, 5],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_lab_network_shows_its_layers(name):
+    subject = untrained(name)
+    features = layers.layer_features(subject, subject.test)
+    assert [tuple(features_ND.shape) for features_ND in features] == [(90, d) for d in LAYERS[name]]
+    assert torch.equal(features[-1], subject.asked[0])
+
+
+def test_a_convolutions_layer_is_its_mean_over_positions():
+    subject = untrained("cnn-2")
+    inputs, *_ = next(iter(subject.test))
+    with torch.no_grad():
+        mean_ND = subject.network[:4](inputs).mean((2, 3))
+    features_ND = layers.layer_features(subject, subject.test)[0]
+    torch.testing.assert_close(features_ND[: len(mean_ND)], mean_ND)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_every_lab_network_are_mixed(name):
+    assert layers.rog_ensemble(untrained(name)) > 0.6
+
+
+def test_an_ensemble_of_the_last_layer_alone_is_rog(subject, monkeypatch):
+    every = layers.layer_features
+    monkeypatch.setattr(layers, "layer_features", lambda *about: every(*about)[-1:])
+    assert layers.rog_ensemble(subject) == layers.rog(subject)
+
+
+def test_a_mixture_forgets_a_layer_that_knows_nothing():
+    generator = torch.Generator().manual_seed(0)
+    good_N = 0.5 + 0.5 * torch.rand(50, generator=generator, dtype=torch.float64)
+    weights_L = layers.mixture_weights(torch.stack([good_N, torch.full_like(good_N, 0.1)]))
+    torch.testing.assert_close(weights_L, torch.tensor([1.0, 0.0]).double(), atol=1e-6, rtol=0)
+
+
+def test_mixture_weights_are_the_best_on_a_grid():
+    generator = torch.Generator().manual_seed(0)
+    chances_LN = torch.rand(2, 40, generator=generator, dtype=torch.float64)
+    grid_G = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    mixed_GN = grid_G[:, None] * chances_LN[0] + (1 - grid_G)[:, None] * chances_LN[1]
+    best = grid_G[mixed_GN.log().sum(1).argmax()]
+    assert layers.mixture_weights(chances_LN)[0] == pytest.approx(float(best), abs=2e-3)
+
+
+def test_robust_gaussians_do_not_follow_outliers():
+    generator = torch.Generator().manual_seed(0)
+    clean_ND = torch.randn(400, 3, generator=generator)
+    labels_N = torch.arange(400) % 2
+    clean_ND[:, 0] += 6 * labels_N
+    spoilt_ND = clean_ND.clone()
+    spoilt_ND[1::10, 0] = -30
+
+    def boundary(readout: Readout) -> float:
+        """Where the first axis crosses from one class to the other."""
+        weight_KD, bias_K = readout.fold(readout.max_rank)
+        return float(-(bias_K[1] - bias_K[0]) / (weight_KD[1] - weight_KD[0])[0])
+
+    assert boundary(layers.robust_gaussians(spoilt_ND, labels_N, 2)) == pytest.approx(3, abs=0.4)
+    plain = Readout.lda(Moments(3, 2).update(spoilt_ND, given=labels_N))
+    assert boundary(plain) != pytest.approx(3, abs=0.4)

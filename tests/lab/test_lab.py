@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tailcut.errors import DataError, SpecError, StoreError
 from tailcut.lab.data import (
@@ -14,8 +15,9 @@ from tailcut.lab.data import (
     parquet,
 )
 from tailcut.lab.experiment import STATES, conduct, save
-from tailcut.lab.networks import build
+from tailcut.lab.networks import Attention, build
 from tailcut.lab.training import Recipe, flipped_and_cropped, train
+from tailcut.network.filters import LayerMoments
 from tailcut.network.head import find_head
 from tailcut.network.store import load_tensors, read_json
 from tailcut.network.stream import accuracy
@@ -54,7 +56,8 @@ def test_pixels_become_floats_from_0_to_1():
 
 
 @pytest.mark.parametrize(
-    ("name", "features"), [("mlp", 512), ("mlp-64", 64), ("cnn-4", 64), ("resnet-4", 32)]
+    ("name", "features"),
+    [("mlp", 512), ("mlp-64", 64), ("cnn-4", 64), ("resnet-4", 32), ("vit", 64), ("vit-18", 18)],
 )
 def test_every_network_has_a_head_of_the_width_that_was_dialled(name, features):
     model = build(name, (3, 32, 32), 7).eval()
@@ -66,9 +69,27 @@ def test_a_network_that_does_not_exist_is_named():
     with pytest.raises(SpecError) as error:
         build("vgg", (3, 32, 32), 10)
     assert str(error.value) == (
-        "no lab network 'vgg'; wanted one of cnn, mlp, resnet, with a width if you like: "
-        "resnet-16. Correct the name."
+        "no lab network 'vgg'; wanted one of cnn, linear, mlp, resnet, vit, with a width if you "
+        "like: resnet-16. Correct the name."
     )
+
+
+def test_a_vision_transformer_has_no_batchnorm_and_only_layers_that_can_be_truncated():
+    model = build("vit", (1, 8, 8), 10).eval()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert 100_000 < sum(parameter.numel() for parameter in model.parameters()) < 300_000
+    layers = LayerMoments(model, 4).update(torch.rand(4, 1, 8, 8)).grams
+    weights = {name for name, tensor in model.named_parameters() if tensor.ndim > 1}
+    assert {f"{name}.weight" for name in layers} == weights - {"1.position"}
+
+
+def test_attention_of_the_lab_is_that_of_torch():
+    torch.manual_seed(0)
+    ours, theirs = Attention(8), nn.MultiheadAttention(8, 4, batch_first=True)
+    theirs.in_proj_weight, theirs.in_proj_bias = ours.qkv.weight, ours.qkv.bias
+    theirs.out_proj.weight, theirs.out_proj.bias = ours.proj.weight, ours.proj.bias
+    inputs = torch.randn(3, 5, 8)
+    torch.testing.assert_close(ours(inputs), theirs(inputs, inputs, inputs)[0])
 
 
 class StopError(Exception):

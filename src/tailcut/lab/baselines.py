@@ -7,7 +7,6 @@ noisy holdout.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tailcut.lab.layers import rog, rog_ensemble
 from tailcut.lab.subject import Subject, Way, folded, linear
 from tailcut.network.filters import LayerMoments, soft, truncate_layers
 from tailcut.network.stream import own_copy, read
@@ -29,7 +29,6 @@ SAP_STRENGTHS = (1e4, 3e4, 1e5, 3e5, 1e6)
 
 _NEIGHBOURS = 5
 _TRUSTED = 1000
-_ROG_SHARE = 0.7
 _MASC_SHARES = (1, 0.75, 0.99)
 _RIDGE_PENALTIES = (1e-6, 1e-3, 1e-1)
 
@@ -124,33 +123,6 @@ def sap(subject: Subject) -> float:
     )
 
 
-def rog(subject: Subject) -> float:
-    """RoG: robust generative classifier (Lee et al., ICML 2019), on the penultimate layer.
-
-    Class means and one tied covariance from 70 % of each class drawn at random, then one
-    concentration step: the 70 % of least Mahalanobis distance. Deviation: no ensemble of
-    layers, which does not fit into the network's own head.
-    """
-    features_ND, given_N = subject.known
-    classes = subject.head.classes
-    generator = torch.Generator().manual_seed(0)
-    drawn = [
-        _share(torch.rand(int((given_N == k).sum()), generator=generator)) for k in range(classes)
-    ]
-    moments = _kept(features_ND, given_N, classes, drawn)
-    readout = Readout.lda(moments, shrinkage=1e-3)
-    whitened_ND = (features_ND.double() - readout.mean_D) @ readout.rotation_RD.T
-    near = []
-    for k in range(classes):
-        distance_n = (whitened_ND[given_N == k] - readout.gains_RK[:, k]).square().sum(1)
-        near.append(_share(distance_n))
-    moments = _kept(features_ND, given_N, classes, near)
-    readout = Readout.lda(moments, shrinkage=1e-3)
-    weight_KD, bias_K = readout.fold(readout.max_rank)
-    prior_K = (moments.counts["given"].double() / moments.n).log()
-    return subject.accuracy(linear(weight_KD, bias_K - prior_K))
-
-
 def masc(subject: Subject) -> float:
     """MASC: nearest class subspace by angle (Ketha & Ramaswamy 2025).
 
@@ -238,6 +210,7 @@ COMPETITORS: dict[str, Callable[[Subject], float]] = {
     "5 nearest neighbours": nearest_neighbours,
     "SAP": sap,
     "RoG, last layer": rog,
+    "RoG, ensemble of layers": rog_ensemble,
     "MASC, last layer": masc,
     "VeLPIC": velpic,
     "LIP / LASER head": head_svd,
@@ -255,21 +228,6 @@ def _directions(features_nD: Tensor) -> tuple[Tensor, Tensor]:
     features_nD = features_nD.double()
     energy_D, basis_DD = torch.linalg.eigh(features_nD.T @ features_nD)
     return energy_D.flip(0).clamp(min=0), basis_DD.flip(1)
-
-
-def _share(distance_n: Tensor) -> Tensor:
-    """Whether a sample is among the 70 % of least distance."""
-    kept_n = torch.zeros(len(distance_n), dtype=torch.bool)
-    kept_n[distance_n.argsort()[: math.ceil(_ROG_SHARE * len(distance_n))]] = True
-    return kept_n
-
-
-def _kept(features_ND: Tensor, given_N: Tensor, classes: int, kept: list[Tensor]) -> Moments:
-    moments = Moments(features_ND.shape[1], classes)
-    for k, kept_n in enumerate(kept):
-        inside_N = torch.nonzero(given_N == k).flatten()[kept_n]
-        moments.update(features_ND[inside_N], given=given_N[inside_N])
-    return moments
 
 
 def _rank_of(energy_D: Tensor, share: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -90,6 +91,75 @@ def resnet(shape: Sequence[int], classes: int, width: int = 64) -> nn.Sequential
     )
 
 
+class Tokens(nn.Module):
+    """An image as one vector for each patch, its position added."""
+
+    def __init__(self, channels: int, side: int, width: int) -> None:
+        super().__init__()
+        patch = max(2, side // 8)
+        self.embed = nn.Conv2d(channels, width, patch, patch)
+        self.position = nn.Parameter(0.02 * torch.randn((side // patch) ** 2, width))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """N x channels x side x side to N x tokens x width."""
+        return self.embed(inputs).flatten(2).transpose(1, 2) + self.position
+
+
+class Attention(nn.Module):
+    """Attention with four heads, its projections plain linear layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = math.gcd(width, 4)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """N x tokens x width to the same shape."""
+        qkv = self.qkv(inputs).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(*qkv)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class Encoder(nn.Module):
+    """The block of a vision transformer (Dosovitskiy et al. 2021), LayerNorm first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(nn.LayerNorm(width), Attention(width))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """N x tokens x width to the same shape."""
+        hidden = inputs + self.attention(inputs)
+        return hidden + self.mlp(hidden)
+
+
+class MeanToken(nn.Module):
+    """The mean over the tokens."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """N x tokens x width to N x width."""
+        return inputs.mean(1)
+
+
+def vit(shape: Sequence[int], classes: int, width: int = 64) -> nn.Sequential:
+    """A vision transformer of four blocks, LayerNorm and no BatchNorm; `width` features.
+
+    Its patches are an eighth of the side, at least 2; the features are the mean token, normalised.
+    """
+    return nn.Sequential(
+        Rescale(),
+        Tokens(shape[0], min(shape[1:]), width),
+        *(Encoder(width) for _ in range(4)),
+        MeanToken(),
+        nn.LayerNorm(width),
+        nn.Linear(width, classes),
+    )
+
+
 def linear(shape: Sequence[int], classes: int) -> nn.Sequential:
     """Softmax regression: its features are the inputs themselves, which is a control."""
     inputs = int(torch.Size(shape).numel())
@@ -104,7 +174,7 @@ class NestedDropout(nn.Module):
 
     Args:
         width: D.
-        mean: Of the number kept, before it is cut at D.
+        mean: Of the number kept, before it is cut at D; above 1.
     """
 
     def __init__(self, width: int, mean: float) -> None:
@@ -126,16 +196,17 @@ def constrained(network: nn.Sequential, constraint: str) -> nn.Sequential:
     Args:
         network: That ends in a Linear.
         constraint: "bottleneck-R" (a Linear to R features before the head) or "nested-R"
-            (nested dropout, R features kept on average).
+            (nested dropout, R features kept on average, at least 2).
 
     Raises:
         SpecError: Another constraint.
     """
     kind, _, rank = constraint.partition("-")
-    if kind not in ("bottleneck", "nested") or not rank.isdigit() or not int(rank):
+    least = {"bottleneck": 1, "nested": 2}
+    if kind not in least or not rank.isdigit() or int(rank) < least[kind]:
         raise SpecError(
             f"no constraint {constraint!r}",
-            wanted="bottleneck-R or nested-R with a rank R, as in mlp/bottleneck-9",
+            wanted="bottleneck-R, or nested-R with R above 1, as in mlp/bottleneck-9",
             advice="Correct the name",
         )
     *body, head = network
@@ -150,6 +221,7 @@ NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "mlp": mlp,
     "cnn": cnn,
     "resnet": resnet,
+    "vit": vit,
     "linear": linear,
 }
 
