@@ -63,7 +63,13 @@ NOISES: dict[str, tuple[str, float]] = {
 """Kind and rate by name."""
 
 TAILCUT = ("tailcut", "tailcut, no holdout")
-SELECTED = ("last epoch", "noisy-holdout early stopping", "oracle early stopping")
+SELECTED = (
+    "last epoch",
+    "noisy-holdout early stopping",
+    "oracle early stopping",
+    "EMA",
+    "SWA",
+)
 
 
 def main() -> None:

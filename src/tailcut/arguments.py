@@ -82,7 +82,8 @@ class Training:
     """A network and the noisy data it is trained on.
 
     Attributes:
-        network: mlp, cnn or resnet, perhaps with a width: resnet-16.
+        network: mlp, cnn, resnet, vit or linear, perhaps with a width (resnet-16) or a constraint
+            (mlp/bottleneck-9, mlp/nested-9).
         data: digits, or cifar10 from the parquet files under $TAILCUT_DATA/cifar10.
         noise: symmetric (every other class alike), pair (the next class), asymmetric (what a
             CIFAR-10 class is mistaken for), instance (by the input), aligned (a mark in the image
@@ -150,13 +151,21 @@ class Probing:
     """When to look.
 
     Attributes:
-        probes: States probed, the untrained network and the last epoch among them; epochs
-            between them on a logarithmic scale.
+        probes: How many states are probed, the untrained network and the last epoch among them,
+            on a logarithmic scale; or which epochs, as [0, 1, 10, 100].
         repair: Also repair the last state, by the noisy holdout.
     """
 
-    probes: int = 8
+    probes: int | list[int] = 8
     repair: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.probes, int) and self.probes < 2:
+            raise SpecError(
+                f"--probes {self.probes}",
+                wanted="2 or more: the untrained network and the last epoch",
+                advice="Choose another number",
+            )
 
 
 @dataclass(frozen=True)
@@ -175,6 +184,14 @@ class Engine:
     address: str | None = None
     gpus: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise SpecError(
+                f"--workers {self.workers}",
+                wanted="1 or more",
+                advice="Leave it out for as many as there are cores",
+            )
+
 
 @dataclass(frozen=True)
 class Claimed:
@@ -182,13 +199,21 @@ class Claimed:
 
     Attributes:
         preset: digits (minutes on two cores), cifar (hours) or gpu (ResNet-18).
-        seeds: Seeds of each training, from --seed on; those of the preset if not given.
+        seeds: Seeds of each training, from --seed on; as many as the preset has if not given.
         studies: Directory of finished trainings; studies/ in the run's own if not given.
     """
 
     preset: str = "digits"
     seeds: int | None = None
     studies: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and self.seeds < 2:
+            raise SpecError(
+                f"--seeds {self.seeds}",
+                wanted="2 or more: an interval needs a spread",
+                advice="Run more seeds",
+            )
 
 
 @dataclass(frozen=True)

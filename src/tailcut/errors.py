@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 
 class TailcutError(ValueError):
     """Root of every error that tailcut raises on purpose.
@@ -15,6 +18,11 @@ class TailcutError(ValueError):
     def __init__(self, seen: str, *, wanted: str, advice: str) -> None:
         self.seen, self.wanted, self.advice = seen, wanted, advice
         super().__init__(f"{seen}; wanted {wanted}. {advice}.")
+
+    def __reduce__(self) -> tuple[Callable[[], TailcutError], tuple[()], dict[str, object]]:
+        """Made again from its three texts: pickle would pass the message alone."""
+        again = partial(type(self), self.seen, wanted=self.wanted, advice=self.advice)
+        return again, (), vars(self)
 
 
 class DataError(TailcutError):

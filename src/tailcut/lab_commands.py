@@ -13,7 +13,7 @@ import pandas as pd
 from tailcut.arguments import Engine, Probing, Run, Training
 from tailcut.lab import claims_page, experiment, grid, presets
 from tailcut.lab.pictures import epochs_by_ranks
-from tailcut.lab.study import Study, conduct, tables
+from tailcut.lab.study import Study, conduct, require_own, tables
 from tailcut.lab.training import DIGITS, Recipe
 from tailcut.network import store
 from tailcut.running import Bar, device_of_run, new_directory, tell
@@ -60,7 +60,8 @@ def lab_probe(options: Options, config: str) -> int:
     """`tailcut lab probe`: goes on in a directory that holds the same study begun."""
     run, probing = options["run"], options["probing"]
     study = _study(options["training"], run, probing)
-    device, directory = device_of_run(run), new_directory(run, "probe", config)
+    device = device_of_run(run)
+    directory = new_directory(run, "probe", config, lambda place: require_own(place, study))
     with Bar(run, study.epochs) as on_epoch:
         record = conduct(study, directory, device=device, on_epoch=on_epoch)
     probes = record["probes"]
@@ -81,8 +82,8 @@ def lab_claims(options: Options, config: str) -> int:
     """`tailcut lab claims`: missing studies are run, finished ones are read."""
     run, claimed = options["run"], options["claimed"]
     preset = presets.preset(claimed.preset)
-    if claimed.seeds is not None:
-        preset = presets.with_seeds(preset, range(run.seed, run.seed + claimed.seeds))
+    count = len(preset.seeds) if claimed.seeds is None else claimed.seeds
+    preset = presets.with_seeds(preset, range(run.seed, run.seed + count))
     directory = new_directory(run, "claims", config)
     with Bar(run, len(preset.studies()), "studies") as on_done:
         found = claims_page.settle(
@@ -137,30 +138,33 @@ def _engine(engine: Engine) -> dict[str, Any]:
 def _study(training: Training, run: Run, probing: Probing) -> Study:
     recipe = _recipe(training)
     train, holdout = (1100, 200) if training.data == "digits" else (10_000, 1_000)
+    if training.data == "digits" and training.noise == "openset":
+        train = 800  # of the seven classes that stay
     return Study(
         data=training.data,
         network=training.network,
         noise=training.noise,
         rate=training.rate,
         seed=run.seed,
-        train=training.train or train,
-        holdout=training.holdout or holdout,
+        train=train if training.train is None else training.train,
+        holdout=holdout if training.holdout is None else training.holdout,
         epochs=recipe.epochs,
         learning_rate=recipe.learning_rate,
         batch_size=recipe.batch_size,
         weight_decay=recipe.weight_decay,
         augment=recipe.augment,
-        probes=probing.probes,
+        probes=probing.probes if isinstance(probing.probes, int) else tuple(probing.probes),
         repair=probing.repair,
     )
 
 
 def _recipe(training: Training) -> Recipe:
     usual = DIGITS if training.data == "digits" else Recipe()
+    rate = usual.learning_rate if training.learning_rate is None else training.learning_rate
     return Recipe(
         epochs=usual.epochs if training.epochs is None else training.epochs,
         batch_size=training.batch_size,
-        learning_rate=training.learning_rate or usual.learning_rate,
+        learning_rate=rate,
         weight_decay=training.weight_decay,
         augment=training.augment,
     )

@@ -37,8 +37,17 @@ def device_of_run(run: Run) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def new_directory(run: Run, command: str, config: str) -> Path:
-    """The run's directory, with the config that repeats it."""
+def new_directory(
+    run: Run, command: str, config: str, check: Callable[[Path], object] = lambda _: None
+) -> Path:
+    """The run's directory, with the config that repeats it.
+
+    Args:
+        run: May name it.
+        command: In the name of a new one.
+        config: What is written.
+        check: Raises for a directory that holds something else, before anything is written there.
+    """
     if run.out is None:
         name, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{command}", 1
         directory = Path("runs") / name
@@ -47,6 +56,7 @@ def new_directory(run: Run, command: str, config: str) -> Path:
             directory = Path("runs") / f"{name}-{number}"
     else:
         directory = Path(run.out)
+    check(directory)
     store.write_text(directory / "config.yaml", config)
     return directory
 
@@ -54,7 +64,7 @@ def new_directory(run: Run, command: str, config: str) -> Path:
 def tell(run: Run, text: str, content: dict[str, Any]) -> None:
     """Print a text, or its content as JSON, or nothing, as the run wants it."""
     if run.json:
-        sys.stdout.write(json.dumps(content) + "\n")
+        sys.stdout.write(json.dumps(store.plain(content)) + "\n")
     elif not run.quiet:
         sys.stdout.write(text + "\n")
 

@@ -115,15 +115,16 @@ def untrained(results: Results) -> Finding:
         "Untrained networks reduce the variance to few directions but segregate nothing",
         (
             Test(
-                "a quarter of the width minus the effective rank of the untrained features, in "
-                "units of the width",
-                results.each(
-                    base, lambda r: 0.25 - _first(r)["effective_rank"] / _first(r)["width"]
-                ),
+                "effective rank of the untrained features, as a share of the width",
+                results.each(base, lambda r: _used_width(_first(r))),
+                0.25,
+                below=True,
             ),
             Test(
-                "0.1 minus the segregation index of the untrained features",
-                results.each(base, lambda r: 0.1 - _first(r)["segregation"]["index"]),
+                "segregation index of the untrained features",
+                results.each(base, lambda r: _first(r)["segregation"]["index"]),
+                0.1,
+                below=True,
             ),
             Test(
                 "segregation index: last epoch minus untrained",
@@ -221,8 +222,9 @@ def capacity(results: Results) -> Finding:
         "Capacity beyond what the signal needs is a liability under label noise",
         (
             Test(
-                "accuracy lost at the last epoch for each doubling of the width",
-                tuple(-slope(octaves, each) for each in accuracies),
+                "accuracy gained at the last epoch by each doubling of the width",
+                tuple(slope(octaves, each) for each in accuracies),
+                below=True,
             ),
             *held,
         ),
@@ -247,12 +249,15 @@ def threshold(results: Results) -> Finding:
         "Interpolated noise is benign below a ratio of noise to signal, and harmful above it",
         (
             Test(
-                f"2 points minus the accuracy lost to {100 * preset.rates[1]:.0f} % noise",
-                tuple(0.02 - each for each in harm(preset.rates[1])),
+                f"accuracy lost to {100 * preset.rates[1]:.0f} % noise",
+                harm(preset.rates[1]),
+                0.02,
+                below=True,
             ),
             Test(
-                f"accuracy lost to {100 * preset.rates[-1]:.0f} % noise minus 5 points",
-                tuple(each - 0.05 for each in harm(preset.rates[-1])),
+                f"accuracy lost to {100 * preset.rates[-1]:.0f} % noise",
+                harm(preset.rates[-1]),
+                0.05,
             ),
             Test(
                 f"accuracy lost to 40 % noise: {preset.small} samples minus {preset.base.train}",

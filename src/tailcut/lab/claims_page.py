@@ -18,7 +18,8 @@ from tailcut.network import store
 _SOURCE = (
     "The claims are those of the abstract of arXiv 2603.02293v1, later withdrawn; the statistics, "
     "thresholds and protocols are ours. A test holds if the whole 95 % interval over the seeds "
-    "(Student's) lies above the threshold. A claim is supported if all of its tests hold, not "
+    "(Student's) lies on the wanted side of the threshold. A claim is supported if all of its "
+    "tests hold, not "
     "supported if none does, else mixed; tests in brackets are told for comparison and do not "
     "count."
 )
@@ -97,13 +98,13 @@ def verdicts(found: Sequence[Finding]) -> list[str]:
 
 def table(tests: Sequence[Test]) -> list[str]:
     """One row for each statistic."""
-    lines = ["| statistic | mean | 95 % interval | above | holds |", "|---|---|---|---|---|"]
+    lines = ["| statistic | mean | 95 % interval | wanted | holds |", "|---|---|---|---|---|"]
     for test in tests:
         low, high = test.interval
         name = test.name if test.counts else f"({test.name})"
         held = "yes" if test.holds else "no"
         lines.append(
-            f"| {name} | {test.mean:.3f} | {low:.3f} to {high:.3f} | {test.threshold:g} | {held} |"
+            f"| {name} | {test.mean:.3f} | {low:.3f} to {high:.3f} | {test.wanted} | {held} |"
         )
     return lines
 

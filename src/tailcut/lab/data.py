@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,19 @@ def parquet(path: str | Path) -> Samples:
     Raises:
         DataError: No such file, columns that are not there, or images of several sizes.
     """
-    images, labels_N = images_and_labels(Path(path))
+    path = Path(path)
+    return _decoded(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=2)
+def _decoded(path: Path, _changed: int) -> Samples:
+    """Decoding takes longer than a small training: a process that trains many does it once."""
+    images, labels_N = images_and_labels(path)
     pixels = [np.asarray(image().convert("RGB")) for image in images]
     sizes = {each.shape for each in pixels}
     if len(sizes) > 1:
         raise DataError(
-            f"{Path(path).name} has images of {len(sizes)} sizes",
+            f"{path.name} has images of {len(sizes)} sizes",
             wanted="images of one size",
             advice="Resize them first",
         )
@@ -204,7 +212,8 @@ def digits_problem(
         whole = _by_people(whole, kind, None)
     elif name == "openset":
         whole, outside = whole.apart(HELD_APART)
-    train = train or (800 if name == "openset" else 1100)
+    if train is None:
+        train = 800 if name == "openset" else 1100
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(whole)))
     pool, test = whole.rows(order[: train + holdout]), whole.rows(order[train + holdout :])
     return Problem.of(
@@ -225,10 +234,11 @@ def cifar10_problem(
     seed: int,
     train: int = 10_000,
     holdout: int = 1_000,
+    test: int = 10_000,
     kind: str = "symmetric",
     folder: str | Path | None = None,
 ) -> Problem:
-    """CIFAR-10 from `train.parquet` and `test.parquet`, tested on all 10 000 test images.
+    """CIFAR-10 from `train.parquet` and `test.parquet`.
 
     Open-set noise takes horse, ship and truck for its outside; then there are 7 classes and 7 000
     test images.
@@ -238,6 +248,7 @@ def cifar10_problem(
         seed: Chooses the images and the wrong labels.
         train: Training images.
         holdout: Held-out images, as noisy.
+        test: Test images, the same for every seed; all of them by default.
         kind: One of `noise.WORDS`; "human" is one annotator's label for each training image
             (CIFAR-10N random1, Wei et al. 2022), from `cifar10n_random1.npy`.
         folder: Where the two files lie; `$TAILCUT_DATA/cifar10`, else `data/cifar10`.
@@ -248,14 +259,18 @@ def cifar10_problem(
     """
     name = noise.checked_kind(kind)
     place = Path(folder or Path(os.environ.get("TAILCUT_DATA", "data")) / "cifar10")
-    pool, test, outside = parquet(place / "train.parquet"), parquet(place / "test.parquet"), None
+    pool, outside = parquet(place / "train.parquet"), None
+    tested = parquet(place / "test.parquet")
+    if test < len(tested):  # the file may be sorted by class
+        drawn = np.random.default_rng(0).permutation(len(tested))[:test]
+        tested = tested.rows(torch.from_numpy(drawn))
     if name == "human":
         pool = _by_people(pool, kind, place)
     elif name == "openset":
-        (pool, outside), test = pool.apart(HELD_APART), test.apart(HELD_APART)[0]
+        (pool, outside), tested = pool.apart(HELD_APART), tested.apart(HELD_APART)[0]
     return Problem.of(
         pool,
-        test,
+        tested,
         train=train,
         holdout=holdout,
         rate=rate,

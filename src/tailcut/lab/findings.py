@@ -15,12 +15,13 @@ Verdict: TypeAlias = Literal["supported", "not supported", "mixed"]
 
 @dataclass(frozen=True)
 class Test:
-    """One statistic of a claim, stated so that the claim needs it above its threshold.
+    """One statistic of a claim, and on which side of a threshold the claim needs it.
 
     Attributes:
         name: What is measured.
         values: One for each seed.
         threshold: Fixed before anything was run.
+        below: The claim needs it below the threshold; else above.
         counts: Whether the verdict depends on it; else it is told for comparison.
     """
 
@@ -29,6 +30,7 @@ class Test:
     name: str
     values: tuple[float, ...]
     threshold: float = 0.0
+    below: bool = False
     counts: bool = True
 
     def __post_init__(self) -> None:
@@ -55,8 +57,14 @@ class Test:
 
     @property
     def holds(self) -> bool:
-        """The whole interval lies above the threshold."""
-        return self.interval[0] > self.threshold
+        """The whole interval lies on that side of the threshold."""
+        low, high = self.interval
+        return high < self.threshold if self.below else low > self.threshold
+
+    @property
+    def wanted(self) -> str:
+        """The side and the threshold, as in "> 0.5"."""
+        return f"{'<' if self.below else '>'} {self.threshold:g}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def summary(finding: Finding) -> dict[str, object]:
                 "statistic": test.name,
                 "mean": test.mean,
                 "interval": list(test.interval),
-                "threshold": test.threshold,
+                "wanted": test.wanted,
                 "values": list(test.values),
                 "holds": test.holds,
                 "counts": test.counts,

@@ -31,6 +31,14 @@ class Preset:
     rates: Sequence[float]
     small: int
 
+    def __post_init__(self) -> None:
+        if len(self.seeds) < 2:
+            raise SpecError(
+                f"{len(self.seeds)} seeds",
+                wanted="at least 2: an interval needs a spread",
+                advice="Choose more seeds",
+            )
+
     def variant(self, **changes: object) -> Study:
         """The base with changes; what is changed is not repaired."""
         return replace(self.base, **{"repair": False, **changes}) if changes else self.base  # pyright: ignore[reportArgumentType] fields by name
@@ -44,8 +52,8 @@ class Preset:
         return self.variant(rate=0.9)
 
     def pixels(self) -> Study:
-        """Softmax regression for one epoch: its features are the inputs."""
-        return self.variant(network="linear", epochs=1, probes=2)
+        """Softmax regression: its features are the inputs, so nothing needs to be trained."""
+        return self.variant(network="linear", epochs=1, probes=(0,))
 
     def of_noise(self, noise: str, rate: float) -> Study:
         """Another kind of noise."""
@@ -89,9 +97,10 @@ class Preset:
 _CIFAR = Study(
     data="cifar10",
     network="cnn-8",
-    train=5_000,
-    holdout=500,
-    epochs=30,
+    train=3_000,
+    holdout=300,
+    test=2_000,
+    epochs=18,
     learning_rate=0.02,
     probes=6,
     repair=True,
@@ -102,6 +111,7 @@ _GPU = replace(
     network="resnet",
     train=45_000,
     holdout=5_000,
+    test=None,
     epochs=100,
     batch_size=128,
     learning_rate=0.05,
@@ -122,10 +132,10 @@ PRESETS = {
         base=_CIFAR,
         seeds=range(3),
         systematic=(("asymmetric", 0.4), ("instance", 0.4), ("aligned", 0.4), ("human", 0.0)),
-        widths=(("cnn-4", 4), ("cnn-8", 8), ("cnn-16", 16)),
+        widths=(("cnn-4", 4), ("cnn-8", 8), ("cnn-12", 12)),
         constrained=("cnn-8/bottleneck-9", "cnn-8/nested-9"),
         rates=(0.0, 0.1, 0.2, 0.4, 0.6),
-        small=1_250,
+        small=750,
     ),
     "gpu": Preset(
         base=_GPU,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -68,7 +69,8 @@ def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Record:
     """Everything that one state of a network tells, as plain numbers.
 
     Least-squares probes are fitted on given and on true training labels, on the leading
-    directions, on the tail behind them, and on octaves (r, 2r]. A training sample is always
+    directions, on the tail behind them, and on octaves (r, 2r] up to the last direction. A
+    training sample is always
     left out of what is said of it: in sample a probe of many directions repeats any label.
     Beside them stands the network's own head behind the leading directions, in sample as it is.
 
@@ -78,10 +80,12 @@ def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Record:
         seed: Of the permutations and of the random subspace.
 
     Returns:
-        `ranks`, `bands`; for each fit ("given", "true", and as controls "permuted" and "random
-        subspace") the accuracies on `given`, `true`, `flipped given` (wrong labels repeated),
-        `flipped true` (their samples seen through) of the training samples and on `test`, at
-        every rank; `tail` and `octave` likewise; `own` head; and the scalars of `_scalars`.
+        `ranks` and `bands` (the octaves); for each fit ("given", "true") and group of bands
+        (`leading`, `tail`, `octave`) the accuracies on `given`, `true`, `flipped given` (wrong
+        labels repeated), `flipped true` (their samples seen through) of the training samples and
+        on `test`; of the `own` head those on `flipped ...`, `holdout` and `test` at every rank;
+        as controls those on test of a probe fitted on "permuted" labels, and of one in a "random
+        subspace"; and the scalars of `_scalars`.
     """
     head = find_head(network, next(read(problem.train.loader(8))).inputs)
     train, holdout, test = (
@@ -90,24 +94,33 @@ def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Record:
     moments = _moments(train, head, seed)
     spectrum = Spectrum.of(moments)
     ranks = geometric_ranks(spectrum.rank, PER_OCTAVE)
-    octaves = [(1 << k, min(2 << k, spectrum.rank)) for k in range(spectrum.rank.bit_length() - 1)]
-    octaves = [(0, 1), *(band for band in octaves if band[0] < band[1])]
-    record: Record = {"ranks": ranks, "bands": [list(band) for band in octaves]}
+    bands = octaves(spectrum.rank)
+    record: Record = {"ranks": ranks, "bands": [list(band) for band in bands]}
     groups = {
         "leading": [(0, rank) for rank in ranks],
         "tail": [(rank, spectrum.rank) for rank in ranks[:-1]],
-        "octave": octaves,
+        "octave": bands,
     }
     for name, label_set, labels_N in (
         ("given", "given", train.given_N),
         ("true", "clean", train.clean_N),
     ):
-        record[name] = _accuracies(BandProbe.of(moments, label_set), groups, train, labels_N, test)
-    shuffled = BandProbe.of(moments, "shuffled").predictions(test.features_ND, groups["leading"])
+        record[name] = _accuracies(
+            BandProbe.of(moments, label_set, spectrum=spectrum), groups, train, labels_N, test
+        )
+    shuffled = BandProbe.of(moments, "shuffled", spectrum=spectrum).predictions(
+        test.features_ND, groups["leading"]
+    )
     record["permuted"] = _share_right(shuffled, test.clean_N)
     record["random subspace"] = _random_subspace(spectrum, moments, ranks, test, seed)
     record["own"] = _own_head(spectrum, head.parameters(network), ranks, train, holdout, test)
     return record | _scalars(spectrum, moments, train, holdout, test)
+
+
+def octaves(rank: int) -> list[Band]:
+    """The first direction, then the bands (r, 2r] with r = 1, 2, 4, ... up to the last one."""
+    edges = [0, *(1 << k for k in range((rank - 1).bit_length())), rank]
+    return list(pairwise(edges))
 
 
 def _moments(train: Seen, head: Head, seed: int) -> Moments:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 import tailcut
 from tailcut.errors import SpecError, StoreError
+from tailcut.lab import noise
 from tailcut.lab.data import Problem
 from tailcut.lab.experiment import PROBLEMS
 from tailcut.lab.networks import build
@@ -36,12 +38,14 @@ class Study:
         seed: Of samples, labels, weights and order.
         train: Training samples.
         holdout: Held-out samples, as noisy.
+        test: Test images of CIFAR-10; all of them if not given, as always for digits.
         epochs: Passes over them.
         learning_rate: Start of a cosine schedule.
         batch_size: Samples a step.
         weight_decay: On all parameters.
         augment: Flip and crop images.
-        probes: States probed, the untrained and the last among them; 0 for none.
+        probes: How many states are probed, the untrained and the last among them, on a
+            logarithmic scale of epochs; or which epochs, 0 for the untrained network; 0 for none.
         repair: Whether the last state is also repaired, with the noisy holdout.
     """
 
@@ -52,33 +56,54 @@ class Study:
     seed: int = 0
     train: int = 1100
     holdout: int = 200
+    test: int | None = None
     epochs: int = DIGITS.epochs
     learning_rate: float = DIGITS.learning_rate
     batch_size: int = DIGITS.batch_size
     weight_decay: float = DIGITS.weight_decay
     augment: bool = False
-    probes: int = 6
+    probes: int | tuple[int, ...] = 6
     repair: bool = False
 
     def __post_init__(self) -> None:
+        noise.checked_kind(self.noise)
+        _ = self.recipe  # refuses what cannot be trained
         if self.data not in PROBLEMS:
             raise SpecError(
                 f"no data {self.data!r}",
                 wanted=f"one of {', '.join(PROBLEMS)}",
                 advice="Correct the name",
             )
-        if self.probes == 1 or self.probes < 0:
+        if self.data == "digits" and self.test is not None:
+            raise SpecError(
+                f"{self.test} test samples of digits",
+                wanted="no number: all that neither train nor are held out are tested on",
+                advice="Leave it out",
+            )
+        if not isinstance(self.probes, int):
+            object.__setattr__(self, "probes", tuple(self.probes))
+            self._require_epochs(tuple(self.probes))
+        elif self.probes == 1 or self.probes < 0:
             raise SpecError(
                 f"{self.probes} probes",
                 wanted="0, or at least 2: the untrained network and the last epoch",
                 advice="Choose another number",
             )
 
+    def _require_epochs(self, epochs: tuple[int, ...]) -> None:
+        if not epochs or not all(0 <= epoch <= self.epochs for epoch in epochs):
+            raise SpecError(
+                f"probes at the epochs {list(epochs)}",
+                wanted=f"some of 0..{self.epochs}",
+                advice="Choose other epochs; 0 is the untrained network",
+            )
+
     def problem(self) -> Problem:
         """The noisy data."""
-        return PROBLEMS[self.data](
-            rate=self.rate, seed=self.seed, train=self.train, holdout=self.holdout, kind=self.noise
-        )
+        sizes = {"train": self.train, "holdout": self.holdout}
+        if self.test is not None:
+            sizes["test"] = self.test
+        return PROBLEMS[self.data](rate=self.rate, seed=self.seed, kind=self.noise, **sizes)
 
     @property
     def recipe(self) -> Recipe:
@@ -92,7 +117,9 @@ class Study:
         )
 
     def probed_epochs(self) -> list[int]:
-        """0, then epochs on a logarithmic scale up to the last: `probes` of them at most."""
+        """Those chosen; or 0, then on a logarithmic scale up to the last, `probes` at most."""
+        if not isinstance(self.probes, int):
+            return sorted(set(self.probes))
         if not self.probes:
             return []
         steps = max(1, self.probes - 2)
@@ -121,11 +148,11 @@ def conduct(
         best by the holdout, and `repair` if wanted.
 
     Raises:
-        StoreError: A directory that holds another study.
+        StoreError: See `require_own`.
     """
+    kept = _Kept(directory, study)
     problem = study.problem()
     network = _built(study, problem, device)
-    kept = _Kept(directory, study)
     wanted = study.probed_epochs()
 
     def look(number: int) -> None:
@@ -160,13 +187,22 @@ def conduct(
     return rounded(record)
 
 
+def require_own(directory: Path, study: Study) -> None:
+    """Refuse a directory from which a study cannot go on.
+
+    Raises:
+        StoreError: One that holds another study, or a training that was not probed.
+    """
+    _Kept(directory, study)
+
+
 def tables(record: Record) -> dict[str, pd.DataFrame]:
     """A study's probes as tables.
 
     Returns:
         `probes`: accuracy by epoch, what was fitted (given or true labels, or nothing: the own
-        head), band of directions (first..last) and what is predicted; `scalars`: everything else
-        by epoch.
+        head; as controls permuted labels, and given ones in random directions), band of
+        directions (first..last) and what is predicted; `scalars`: everything else by epoch.
     """
     rows, scalars = [], []
     for probe_ in record["probes"]:
@@ -175,8 +211,13 @@ def tables(record: Record) -> dict[str, pd.DataFrame]:
                 bands = _bands(probe_, group)
                 rows += _rows(probe_["epoch"], f"{fit} labels", group, bands, found)
         own = {kind: values for kind, values in probe_["own"].items() if kind != "holdout"}
-        rows += _rows(probe_["epoch"], "own head", "leading", _bands(probe_, "leading"), own)
-        plain = {k: v for k, v in probe_.items() if not isinstance(v, (dict, list))}
+        controls = {
+            "permuted labels": {"test": probe_["permuted"]},
+            "given labels, random directions": {"test": probe_["random subspace"]},
+        }
+        for fit, found in {"own head": own, **controls}.items():
+            rows += _rows(probe_["epoch"], fit, "leading", _bands(probe_, "leading"), found)
+        plain = {k: v for k, v in probe_.items() if isinstance(v, (int, float))}
         scalars.append({**plain, **(probe_["segregation"] or {})})
     return {"probes": pd.DataFrame(rows), "scalars": pd.DataFrame(scalars)}
 
@@ -210,9 +251,9 @@ def _rows(
 
 
 def rounded(content: Any) -> Any:
-    """Plain data with its numbers cut to four decimals."""
+    """Plain data with its numbers cut to four decimals; NaN and infinities become None."""
     if isinstance(content, float):
-        return round(content, _DIGITS)
+        return round(content, _DIGITS) if math.isfinite(content) else None
     if isinstance(content, dict):
         return {name: rounded(value) for name, value in content.items()}
     if isinstance(content, list):
@@ -225,11 +266,12 @@ class _Kept:
 
     def __init__(self, directory: Path | None, study: Study) -> None:
         self.probes: dict[int, Record] = {}
-        self._study, self._path = asdict(study), None
+        self._study, self._path = store.plain(asdict(study)), None
         self.checkpoint: Path | None = None
         if directory is not None:
             self._path, self.checkpoint = directory / "probes.json", directory / "checkpoint.pt"
             self._read(self._path)
+            self._require(study.probed_epochs(), self.checkpoint)
 
     @property
     def begun(self) -> bool:
@@ -241,6 +283,20 @@ class _Kept:
         if self._path is not None:
             content = {"schema": store.SCHEMA, "study": self._study}
             store.write_json(self._path, {**content, "probes": list(self.probes.values())})
+
+    def _require(self, wanted: list[int], checkpoint: Path) -> None:
+        """Every probe up to the checkpoint, from which no way leads back."""
+        if not self.begun:
+            return
+        content = store.load_checkpoint(checkpoint)
+        over = len(content.get("epochs", ())) if isinstance(content, dict) else 0
+        missed = [epoch for epoch in wanted if epoch <= over and epoch not in self.probes]
+        if missed:
+            raise StoreError(
+                f"{checkpoint} is {over} epochs on, and no probe is there of {missed}",
+                wanted="a training whose probes lie beside it in probes.json",
+                advice="Delete the checkpoint, or choose another directory",
+            )
 
     def _read(self, path: Path) -> None:
         if not path.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,7 @@ def train(
         network: On the device to train on.
         problem: Data.
         recipe: Hyperparameters.
-        seed: Of the order of the samples.
+        seed: Of the order of the samples, and of what the network draws by chance.
         checkpoint: A file written after every epoch; if it is there, training goes on from
             it, to the same numbers as without the interruption.
         on_epoch: Told of every finished epoch, before it is written; what it looks at is the
@@ -158,7 +159,8 @@ def train(
         loader = problem.train.loader(recipe.batch_size, shuffle=True, seed=1000 * seed + number)
         if recipe.augment:
             loader = _augmented(loader, seed=1000 * seed + number)
-        loss, hits = _epoch(network, loader, optimiser, schedule, averages["EMA"])
+        with _seeded(1000 * seed + number, device_of(network)):
+            loss, hits = _epoch(network, loader, optimiser, schedule, averages["EMA"])
         if 4 * number > 3 * recipe.epochs:
             averages["SWA"].update_parameters(network)
         held = accuracy(network, problem.holdout.loader(500))
@@ -199,6 +201,14 @@ def _epoch(
         hits += int((logits.argmax(1) == labels).sum())
     network.eval()
     return loss / n, hits / n
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """What layers draw while they train hangs on the epoch alone, not on what ran before it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _moving(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:

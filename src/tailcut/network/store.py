@@ -84,7 +84,7 @@ def write_text(path: str | Path, text: str) -> Path:
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     """A JSON object, a list of numbers on one line; NaN and infinities become null."""
-    text = json.dumps(_plain(content), indent=2, allow_nan=False)
+    text = json.dumps(plain(content), indent=2, allow_nan=False)
     packed = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     return write_text(path, packed + "\n")
 
@@ -93,7 +93,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """A JSON object that tailcut wrote.
 
     Raises:
-        StoreError: No file, damaged, or of a later schema.
+        StoreError: No file, damaged, of a later schema, or of one that is no number.
     """
     path = Path(path)
     try:
@@ -104,11 +104,13 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise _not_json(path, cause) from None
     if not isinstance(content, dict):
         raise _not_json(path, f"but a {type(content).__name__}")
-    if content.get("schema", 0) > SCHEMA:
+    schema = content.get("schema", 0)
+    known = type(schema) in (int, float)
+    if not known or schema > SCHEMA:
         raise StoreError(
-            f"{path} has schema {content['schema']}",
+            f"{path} has schema {schema!r}",
             wanted=f"schema {SCHEMA} or lower",
-            advice="Update tailcut",
+            advice="Update tailcut" if known else "Run the command again that wrote it",
         )
     return content
 
@@ -256,14 +258,14 @@ def _first_line(cause: object) -> str:
     return told.rstrip(".")
 
 
-def _plain(value: Any) -> Any:
-    """JSON's own types only."""
+def plain(value: Any) -> Any:
+    """JSON's own types only; NaN and infinities become None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -12,6 +12,7 @@ from tailcut.errors import DataError
 from tailcut.numerics.checks import float64
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
+from tailcut.numerics.spectrum import Spectrum
 
 Band = tuple[int, int]
 """Directions start < i <= stop: (0, r) are the leading r, (r, R) the tail behind them."""
@@ -37,13 +38,27 @@ class BandProbe:
     n: int
 
     @classmethod
-    def of(cls, moments: Moments, label_set: str = "given", *, penalty: float = 1e-6) -> BandProbe:
-        """Fitted on one label set; the penalty is that of `Readout.ridge`.
+    def of(
+        cls,
+        moments: Moments,
+        label_set: str = "given",
+        *,
+        spectrum: Spectrum | None = None,
+        penalty: float = 1e-6,
+    ) -> BandProbe:
+        """Fitted on one label set.
+
+        Args:
+            moments: Features and labels to fit.
+            label_set: Which labels.
+            spectrum: Of these very features, if it is already there.
+            penalty: See `Readout.ridge`.
 
         Raises:
             DataError: See `Readout.ridge`.
         """
-        return cls(Readout.ridge(moments, label_set, penalty=penalty), moments.n)
+        readout = Readout.ridge(moments, label_set, spectrum=spectrum, penalty=penalty)
+        return cls(readout, moments.n)
 
     @property
     def max_rank(self) -> int:
