@@ -302,6 +302,8 @@ def test_the_demo_beats_the_best_epoch_as_an_installed_program(tmp_path):
         "last epoch",
         "noisy-holdout early stopping",
         "oracle early stopping",
+        "EMA",
+        "SWA",
         "paper's cut",
     }
     assert "<html" in (tmp_path / "report.html").read_text()

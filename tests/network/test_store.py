@@ -7,6 +7,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from network_reference import same_state, small_cnn, state_of
@@ -144,6 +146,42 @@ def test_json_comes_back_and_what_it_cannot_say_is_null(tmp_path):
         "text": "é",
     }
     assert path.read_text(encoding="utf-8").endswith("}\n")
+
+
+plain_data = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.sampled_from(["[\n  1,\n  2\n]", "[1, 2]", "null", "1e5", "\\n", '"[\n1\n]"']),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text().filter(lambda key: key != "schema"), plain_data, max_size=4))
+def test_json_comes_back_whatever_its_texts_hold(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    assert read_json(write_json(path, content)) == content
+
+
+def test_a_list_of_numbers_is_one_line_and_nothing_else_is_packed(tmp_path):
+    content = {"numbers": [1, -2.5, 1e-30, None], "mixed": [1, "2"], "rows": [[1, 2], [3]], "e": []}
+    path = write_json(tmp_path / "a.json", content)
+    assert path.read_text() == (
+        '{\n  "numbers": [1, -2.5, 1e-30, null],\n  "mixed": [\n    1,\n    "2"\n  ],\n'
+        '  "rows": [\n    [1, 2],\n    [3]\n  ],\n  "e": []\n}\n'
+    )
+
+
+@pytest.mark.parametrize("schema", ["1", None, [1], True, {}])
+def test_json_whose_schema_is_no_number_is_refused(tmp_path, schema):
+    path = write_json(tmp_path / "result.json", {"schema": schema})
+    assert told(read_json, path) == (
+        f"{path} has schema {schema!r}; wanted schema {SCHEMA} or lower. Run the command again "
+        "that wrote it."
+    )
 
 
 def test_json_of_a_later_schema_is_refused(tmp_path):

@@ -105,6 +105,33 @@ def test_the_index_is_the_area_between_the_curves_over_log_rank():
     assert Segregation(first_R, first_R, nothing_QR, n=9).index == 0
 
 
+def test_depth_is_0_in_the_first_direction_and_1_behind_the_last():
+    first_R, last_R = 0.3 * torch.eye(5, dtype=torch.float64)[[0, 4]]
+    signal_depth, noise_depth = Segregation(first_R, last_R, torch.empty(0, 5), n=9).depth
+    assert signal_depth == pytest.approx(0, abs=1e-12)
+    assert noise_depth == pytest.approx(math.log(5) / math.log(6))
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)), min_size=1, max_size=12))
+def test_depth_is_the_mean_place_in_log_rank_whatever_the_total(energies):
+    signal_R, noise_R = torch.tensor(energies, dtype=torch.float64).T
+    found = Segregation(signal_R, 0.01 * noise_R, torch.empty(0, len(signal_R)), n=9)
+    places = [
+        math.log(place) / math.log(len(signal_R) + 1) for place in range(1, len(signal_R) + 1)
+    ]
+    for depth, energy_R in zip(found.depth, (signal_R, noise_R), strict=True):
+        mean = sum(e * p for e, p in zip(energy_R.tolist(), places, strict=True)) / energy_R.sum()
+        assert depth == pytest.approx(float(mean), abs=1e-9)
+        assert -1e-9 <= depth < 1
+
+
+def test_without_loss_of_energy_the_index_is_how_much_deeper_the_noise_lies():
+    """Where the features explain all of both; the index counts what they do not explain too."""
+    signal_R, noise_R = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], dtype=torch.float64)
+    found = Segregation(signal_R, noise_R, torch.empty(0, 3), n=9)
+    assert found.index == pytest.approx(found.depth[1] - found.depth[0])
+
+
 def test_the_null_index_is_the_index_with_as_much_permuted_noise():
     first_R, last_R = torch.eye(5, dtype=torch.float64)[[0, 4]]
     null_QR = torch.stack([0.1 * first_R, 0.2 * last_R, last_R])

@@ -164,6 +164,25 @@ def test_the_coding_rate_is_a_log_determinant():
     assert spectrum_of(features_ND).coding_rate(0.3) == pytest.approx(expected, rel=1e-12)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 12), st.sampled_from([1e-3, 1.0, 1e3]), st.floats(0.1, 2), st.integers(0, 99))
+def test_the_coding_rate_reduction_is_that_of_the_eigenvalues(width, scale, distortion, seed):
+    features_ND = scale * gaussian(40, width, seed=seed)
+    parts = [features_ND[:2], features_ND[2:20], features_ND[20:]]
+    expected = spectrum_of(features_ND).coding_rate(distortion)
+    expected -= sum(len(p) / 40 * spectrum_of(p).coding_rate(distortion) for p in parts)
+    classes = [moments_of(part, 1, given=torch.zeros(len(part)).long()) for part in parts]
+    assert coding_rate_reduction(classes, distortion) == pytest.approx(expected, rel=1e-8, abs=1e-8)
+
+
+def test_a_class_of_one_sample_has_no_coding_rate_of_its_own():
+    features_ND = gaussian(10, 3)
+    parts = features_ND[:1], features_ND[1:]
+    classes = [moments_of(part, 1, given=torch.zeros(len(part)).long()) for part in parts]
+    expected = spectrum_of(features_ND).coding_rate() - 0.9 * spectrum_of(parts[1]).coding_rate()
+    assert coding_rate_reduction(classes) == pytest.approx(expected, rel=1e-10)
+
+
 def test_the_coding_rate_reduction_is_the_whole_less_the_weighted_parts():
     labels_N = labels_of(60, 3)
     features_ND = blobs(labels_N, 4)
