@@ -13,6 +13,7 @@ from scipy import stats
 
 from tailcut.errors import DataError, SpecError
 from tailcut.lab import claims, claims_page
+from tailcut.lab.absences import controls
 from tailcut.lab.claims import Results, cost_of_epoch, cost_of_rank, cut_by_holdout, still_repeated
 from tailcut.lab.engines import _measured
 from tailcut.lab.findings import Finding, Test, slope, summary
@@ -431,6 +432,32 @@ def test_the_page_tells_every_statistic_and_verdict(settled):
             assert f"| {name} | {test.mean:.3f} |" in page
     assert f"seeds 0, 1; {len(tiny().studies())} trainings." in page
     assert all(f"]({name})" in page for name in bytes_of(directory) if name.endswith(".svg"))
+
+
+def test_the_page_tells_the_controls(settled):
+    _, directory, _ = settled
+    files = [json.loads(path.read_text()) for path in (directory / "studies").iterdir()]
+    records = {Study(**each["config"]): each["result"] for each in files}
+    page = (directory / "claims.md").read_text()
+    rows = controls(Results(tiny(), records))
+    assert len(rows) == 9
+    for name, mean, deviation in rows:
+        assert f"| {name} | {100 * mean:.1f} ± {100 * deviation:.1f} |" in page
+
+
+def test_controls_look_at_the_rank_next_to_ten_and_at_the_states_that_they_name():
+    record = record_of()
+    first, last = record["probes"][0], record["probes"][-1]
+    first["given"] = {"leading": {"test": [0.1, 0.35, 0.3, 0.2, 0.2]}}
+    last["given"] = {
+        "leading": {"test": [0.1, 0.2, 0.3, 0.6, 0.5]},
+        "tail": {"test": [0.4, 0.3, 0.2, 0.15]},
+    }
+    last |= {"permuted": [0.2, 0.1, 0.1, 0.1, 0.12], "random subspace": [0.1, 0.2, 0.3, 0.4, 0.5]}
+    found = controls(results_of(tiny(), lambda **_: record))
+    expected = [0.7 - 0.4, 0.4, 0.6, 0.12, 0.6, 0.4, 0.15, 0.35, 0.6]
+    assert [mean for _, mean, _ in found] == pytest.approx(expected)
+    assert all(deviation == 0 for _, _, deviation in found)
 
 
 def test_pictures_are_xml_and_draw_every_series(settled):

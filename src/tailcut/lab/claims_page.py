@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tailcut.lab import grid
+from tailcut.lab.absences import controls
 from tailcut.lab.claims import Results, findings
 from tailcut.lab.findings import Finding, Test, summary
 from tailcut.lab.pictures import epochs_by_ranks, pictures
@@ -63,18 +64,20 @@ def write(
     drawn["epochs-ranks"] = epochs_by_ranks(first["probes"])
     for name, text in drawn.items():
         store.write_text(directory / f"{name}.svg", text)
-    store.write_text(directory / "claims.md", page(results.preset, found, theory))
+    store.write_text(directory / "claims.md", page(results, found, theory))
     told = [summary(each) for each in (*found, *theory)]
     store.write_json(directory / "claims.json", {"schema": store.SCHEMA, "findings": told})
 
 
-def page(preset: Preset, found: Sequence[Finding], theory: Sequence[Finding]) -> str:
+def page(results: Results, found: Sequence[Finding], theory: Sequence[Finding]) -> str:
     """The page in Markdown."""
+    preset = results.preset
     lines = ["# The claims, tested", "", _SOURCE, "", _described(preset), ""]
     lines += verdicts([*found, *theory])
     for finding in found:
         lines += ["", f"## {finding.name}: {finding.claim}", "", f"**{finding.verdict}**", ""]
         lines += [*table(finding.tests), "", f"![{finding.name}]({finding.name}.svg)"]
+    lines += ["", "## Controls", "", *control_table(results)]
     lines += ["", "## Accuracy through training, at every rank", ""]
     told = "Least squares on the given labels in the leading directions, on true test labels"
     lines += [
@@ -107,6 +110,15 @@ def table(tests: Sequence[Test]) -> list[str]:
             f"| {name} | {test.mean:.3f} | {low:.3f} to {high:.3f} | {test.wanted} | {held} |"
         )
     return lines
+
+
+def control_table(results: Results) -> list[str]:
+    """One row for each control, in % of the test samples."""
+    rows = [
+        f"| {name} | {100 * mean:.1f} ± {100 * deviation:.1f} |"
+        for name, mean, deviation in controls(results)
+    ]
+    return ["| | test accuracy, % |", "|---|---|", *rows]
 
 
 def _described(preset: Preset) -> str:
