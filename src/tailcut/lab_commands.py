@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,13 @@ def lab_claims(options: Options, config: str) -> int:
     preset = presets.preset(claimed.preset)
     count = len(preset.seeds) if claimed.seeds is None else claimed.seeds
     preset = presets.with_seeds(preset, range(run.seed, run.seed + count))
-    directory = new_directory(run, "claims", config)
+    device, directory = _device(run, options["engine"]), new_directory(run, "claims", config)
     with Bar(run, len(preset.studies()), "studies") as on_done:
         found = claims_page.settle(
             preset,
             directory,
             studies=None if claimed.studies is None else Path(claimed.studies),
+            device=device,
             on_done=on_done,
             **_engine(options["engine"]),
         )
@@ -105,10 +107,14 @@ def lab_grid(options: Options, config: str) -> int:
     run, gridded = options["run"], options["gridded"]
     axes = {"seed": [run.seed], **gridded.axes}
     studies = grid.product(Study, axes)
-    directory = new_directory(run, "grid", config)
+    device, directory = _device(run, options["engine"]), new_directory(run, "grid", config)
     with Bar(run, len(studies), "studies") as on_done:
         contents = grid.run(
-            studies, conduct, directory / "studies", on_done=on_done, **_engine(options["engine"])
+            studies,
+            partial(conduct, device=device),
+            directory / "studies",
+            on_done=on_done,
+            **_engine(options["engine"]),
         )
     rows = [
         {**{name: each["config"][name] for name in axes}, **_ends(each["result"])}
@@ -124,6 +130,11 @@ def lab_grid(options: Options, config: str) -> int:
 def _ends(record: Mapping[str, Any]) -> dict[str, Any]:
     ends = {name: record[name] for name in ("last", "best_epoch", "noisy_epoch")}
     return ends | ({"repaired": record["repair"]["after"]} if "repair" in record else {})
+
+
+def _device(run: Run, engine: Engine) -> str:
+    """Of every training; what there is on the machines of a Ray, only these can tell."""
+    return run.device if engine.engine == "ray" else device_of_run(run)
 
 
 def _engine(engine: Engine) -> dict[str, Any]:

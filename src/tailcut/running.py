@@ -17,6 +17,7 @@ from tailcut.arguments import Run
 from tailcut.errors import SpecError
 from tailcut.lab.training import Epoch
 from tailcut.network import store
+from tailcut.network.stream import usual_device
 
 
 def device_of_run(run: Run) -> str:
@@ -34,7 +35,7 @@ def device_of_run(run: Run) -> str:
                 wanted="auto, cpu, cuda, cuda:1 or mps",
                 advice="Correct --device",
             ) from None
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return usual_device()
 
 
 def new_directory(

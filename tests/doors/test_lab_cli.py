@@ -300,3 +300,15 @@ def test_axes_that_are_no_lists_by_name_get_one_line_and_exit_code_2(
     assert err.startswith("tailcut: error: ")
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["claims"], ["grid", "--axes", "{probes: [0]}"]])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_trained(words, tmp_path, capsys):
+    place = tmp_path / "out"
+    code = main(["lab", *words, "--device", "cuda:99", "--out", str(place)])
+    assert code == 2
+    assert capsys.readouterr().err == (
+        "tailcut: error: no device 'cuda:99' here; wanted auto, cpu, cuda, cuda:1 or mps. "
+        "Correct --device.\n"
+    )
+    assert not place.exists()

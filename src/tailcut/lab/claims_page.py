@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ _SOURCE = (
     "The claims are those of the abstract of arXiv 2603.02293v1, later withdrawn; the statistics, "
     "thresholds and protocols are ours. A test holds if the whole 95 % interval over the seeds "
     "(Student's) lies on the wanted side of the threshold. A claim is supported if all of its "
-    "tests hold, not "
-    "supported if none does, else mixed; tests in brackets are told for comparison and do not "
-    "count."
+    "tests hold, not supported if none does, else mixed; tests in brackets are told for "
+    "comparison and do not count."
 )
 
 
@@ -31,7 +31,7 @@ def settle(
     directory: Path,
     *,
     studies: Path | None = None,
-    workers: int | None = None,
+    device: str = "auto",
     on_done: Callable[[Any], object] = lambda _: None,
     **engine: Any,
 ) -> list[Finding]:
@@ -41,13 +41,14 @@ def settle(
         preset: Its studies.
         directory: Of `claims.md`, `claims.json` and a figure for each claim.
         studies: Of the studies' files; `directory/studies` if not given.
-        workers: Studies at the same time.
+        device: See `study.conduct`.
         on_done: Told of every study that ends.
         engine: See `grid.run`.
     """
     wanted = preset.studies()
     place = directory / "studies" if studies is None else studies
-    contents = grid.run(wanted, conduct, place, workers=workers, on_done=on_done, **engine)
+    work = partial(conduct, device=device)
+    contents = grid.run(wanted, work, place, on_done=on_done, **engine)
     records = {study: content["result"] for study, content in zip(wanted, contents, strict=True)}
     results = Results(preset, records)
     found, theory = findings(results), rooms()

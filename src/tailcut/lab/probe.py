@@ -70,9 +70,9 @@ def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Record:
 
     Least-squares probes are fitted on given and on true training labels, on the leading
     directions, on the tail behind them, and on octaves (r, 2r] up to the last direction. A
-    training sample is always
-    left out of what is said of it: in sample a probe of many directions repeats any label.
-    Beside them stands the network's own head behind the leading directions, in sample as it is.
+    training sample is always left out of what is said of it: in sample a probe of many directions
+    repeats any label. Beside them stands the network's own head behind the leading directions, in
+    sample as it is.
 
     Args:
         network: In evaluation mode.

@@ -21,6 +21,7 @@ from tailcut.lab.networks import build
 from tailcut.lab.probe import Record, probe
 from tailcut.lab.training import DIGITS, Epoch, Recipe, train
 from tailcut.network import store
+from tailcut.network.stream import usual_device
 
 _DIGITS = 4
 """Decimals kept of every figure in a record: the rest is noise, and would fill the files."""
@@ -32,7 +33,7 @@ class Study:
 
     Attributes:
         data: Of the problem: digits or cifar10.
-        network: As in `networks.build`: mlp-128, cnn, resnet-16, mlp/bottleneck-9, mlp/nested.
+        network: As in `networks.build`: mlp-128, cnn, resnet-16, mlp/bottleneck-9.
         noise: Kind of label noise.
         rate: As the kind counts it.
         seed: Of samples, labels, weights and order.
@@ -131,7 +132,7 @@ def conduct(
     study: Study,
     directory: Path | None = None,
     *,
-    device: str = "cpu",
+    device: str = "auto",
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Record:
     """Train, probe, and perhaps repair.
@@ -139,7 +140,7 @@ def conduct(
     Args:
         study: All of it.
         directory: Where an interrupted study goes on from: checkpoint and probes so far.
-        device: To train on.
+        device: To work on; by default a GPU if there is one where this runs.
         on_epoch: Told of every epoch.
 
     Returns:
@@ -152,7 +153,7 @@ def conduct(
     """
     kept = _Kept(directory, study)
     problem = study.problem()
-    network = _built(study, problem, device)
+    network = _built(study, problem, usual_device() if device == "auto" else device)
     wanted = study.probed_epochs()
 
     def look(number: int) -> None:

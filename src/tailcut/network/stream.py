@@ -159,6 +159,11 @@ def _shuffles(loader: Any) -> bool:
     return False
 
 
+def usual_device() -> str:
+    """A GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def own_copy(model: nn.Module, device: torch.device | str | None = None) -> nn.Module:
     """A deep copy in evaluation mode that the caller will never see change.
 
