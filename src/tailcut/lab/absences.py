@@ -5,9 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-import numpy as np
-
-from tailcut.lab.claims import Record, Results, cut_by_holdout
+from tailcut.lab.claims import Record, Results, cut_by_holdout, place_of_classes
 from tailcut.lab.study import Study
 
 
@@ -53,17 +51,12 @@ def _permuted(record: Record) -> float:
 
 
 def _leading(record: Record) -> float:
-    return _probe(record)["given"]["leading"]["test"][_place(record)]
+    return _probe(record)["given"]["leading"]["test"][place_of_classes(_probe(record))]
 
 
 def _random_directions(record: Record) -> float:
-    return _probe(record)["random subspace"][_place(record)]
+    return _probe(record)["random subspace"][place_of_classes(_probe(record))]
 
 
 def _removed(record: Record) -> float:
-    return _probe(record)["given"]["tail"]["test"][_place(record)]
-
-
-def _place(record: Record) -> int:
-    """Of the measured rank next to ten, the number of classes."""
-    return int(np.argmin([abs(rank - 10) for rank in _probe(record)["ranks"][:-1]]))
+    return _probe(record)["given"]["tail"]["test"][place_of_classes(_probe(record))]

@@ -348,9 +348,12 @@ def _share(record: Record, reached: float, best: float) -> float:
     return (reached - record["last"]) / max(best - record["last"], 0.01)
 
 
+def place_of_classes(probe: Record) -> int:
+    """Of the measured rank next to ten, the number of classes, with a tail behind it."""
+    return int(np.argmin([abs(rank - 10) for rank in probe["ranks"][:-1]]))
+
+
 def _tail_minus_leading(record: Record) -> float:
     probe = record["probes"][-1]
-    ranks = probe["ranks"]
-    place = int(np.argmin([abs(rank - 10) for rank in ranks[:-1]]))
-    given = probe["given"]
+    place, given = place_of_classes(probe), probe["given"]
     return given["tail"]["flipped given"][place] - given["leading"]["flipped given"][place]

@@ -48,12 +48,8 @@ class Test:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Student's 95 % interval of the mean: mean +- t_{0.975, n-1} s / sqrt(n)."""
-        from scipy.stats import t
-
-        reach = float(t.ppf(0.975, len(self.values) - 1))
-        reach *= statistics.stdev(self.values) / math.sqrt(len(self.values))
-        return self.mean - reach, self.mean + reach
+        """Of the mean, see `student`."""
+        return student(self.values)
 
     @property
     def holds(self) -> bool:
@@ -109,6 +105,15 @@ def summary(finding: Finding) -> dict[str, object]:
             for test in finding.tests
         ],
     }
+
+
+def student(values: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of two values or more: +- t_{0.975, n-1} s / sqrt(n)."""
+    from scipy.stats import t
+
+    reach = float(t.ppf(0.975, len(values) - 1))
+    reach *= statistics.stdev(values) / math.sqrt(len(values))
+    return statistics.fmean(values) - reach, statistics.fmean(values) + reach
 
 
 def slope(places: Sequence[float], values: Sequence[float]) -> float:

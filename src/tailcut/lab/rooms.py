@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tailcut.lab.findings import Finding, Test
 from tailcut.lab.theory import balance, benign, sparse
+from tailcut.lab.theory.seeds import SEEDS
 
 
 def rooms() -> list[Finding]:
@@ -22,6 +23,7 @@ def sparse_recovery() -> Finding:
     ]
     best = min(gaussian, key=lambda each: float(each.mean()))
     none = sparse.recover("none", steps=4000).distance_B
+    small = sparse.recover("none", steps=4000, start=0.01).distance_B
     return Finding(
         "T1",
         "Label noise lets SGD find the sparse truth of a quadratic regression, Gaussian noise of "
@@ -30,6 +32,13 @@ def sparse_recovery() -> Finding:
             Test("distance from the truth, label noise", _values(label), 0.1, below=True),
             Test("distance with the best Gaussian noise", _values(best), 0.5),
             Test("distance without noise", _values(none), 0.5),
+            Test(
+                "distance without noise, from a small start",
+                _values(small),
+                0.1,
+                below=True,
+                counts=False,
+            ),
         ),
     )
 
@@ -64,14 +73,23 @@ def balance_law() -> Finding:
 
 def benign_threshold() -> Finding:
     """Minimum-norm interpolation of a noisy mixture, d >> n."""
-    rows = benign.accuracy_grid((0.0, 0.2, 0.4), (100,), (2000,), (1, 2, 3, 4, 6), range(8))
+    rows = benign.accuracy_grid((0.0, 0.2, 0.4), (100,), (2000,), (1, 2, 3, 4, 6), SEEDS)
     errors = [abs(row.mean - (row.predicted or 0)) for row in rows]
+    weak, strong = benign.two_layer_accuracy((0.4,), (50,), (1000,), (1, 4), SEEDS[:5])
+    layers = zip(strong.accuracies, weak.accuracies, strict=True)
     low, high = (next(r.mean for r in rows if r.rate == 0.4 and r.signal == s) for s in (1, 6))
     return Finding(
         "T3",
         "In a linear model interpolation turns from harmful to benign where theory puts it "
         f"(40 % noise: {100 * low:.0f} % right for a weak signal, {100 * high:.0f} % for a strong)",
-        (Test("error of theory, at each of 15 points", tuple(errors), 0.03, below=True),),
+        (
+            Test("error of theory, at each of 15 points", tuple(errors), 0.03, below=True),
+            Test(
+                "two layers, 40 % noise: accuracy with signal 4 minus signal 1",
+                tuple(high - low for high, low in layers),
+                counts=False,
+            ),
+        ),
     )
 
 

@@ -32,12 +32,11 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError, SpecError, TailcutError
-from tailcut.lab.theory.seeds import Spread, below, generators, normal
+from tailcut.lab.theory.seeds import SEEDS, below, generators, normal
 
 Kind: TypeAlias = Literal["label", "sgd", "descent"]
 Activation: TypeAlias = Literal["linear", "relu"]
 
-SUMMARY_SEEDS = tuple(range(8))
 SLOPE = 2.0
 RECORDS = 50
 
@@ -74,7 +73,7 @@ def imbalance(
     activation: Activation = "linear",
     width: int = 4,
     n: int = 32,
-    seeds: Sequence[int] = SUMMARY_SEEDS,
+    seeds: Sequence[int] = SEEDS,
     steps: int = 6000,
     step_size: float = 0.004,
     noise: float = 5.0,
@@ -125,19 +124,6 @@ def imbalance(
         _law(task, start, step_size / batch * noise**2 if kind == "label" else 0.0),
         (network(task.inputs_BN) - task.labels_BN).square().mean(1),
     )
-
-
-def summary() -> dict[str, float]:
-    """Decay rate over the law's and the share of the difference left; 8 seeds, 95 % intervals."""
-    numbers: dict[str, float] = {"seeds": float(len(SUMMARY_SEEDS))}
-    for activation in get_args(Activation):
-        result = imbalance("label", activation=activation)
-        ratio_B = (result.fitted_BH / result.predicted_BH).mean(1)
-        numbers |= Spread.of(ratio_B).named(f"{activation}: fitted rate / law's rate")
-        for kind in get_args(Kind):
-            result = result if kind == "label" else imbalance(kind, activation=activation)
-            numbers |= Spread.of(result.kept_B).named(f"{activation}, {kind}: share left")
-    return numbers
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ import torch
 from tailcut.errors import TailcutError
 from tailcut.lab.theory.gaussians import Data, Row, fresh, points, require, row
 
-SUMMARY_SEEDS = tuple(range(8))
 FRESH = 2000
 START = 0.3
 
@@ -123,31 +122,6 @@ def two_layer_accuracy(
     return [
         row(point, None, seeds, measure) for point in points(rates, samples, dimensions, signal)
     ]
-
-
-def summary() -> dict[str, float]:
-    """Theory against measurement for n = 100, d = 2000, 8 seeds, with 95 % intervals.
-
-    And two-layer networks for n = 50, d = 1000, 5 seeds.
-    """
-    grid = accuracy_grid((0.0, 0.2, 0.4), (100,), (2000,), (1, 2, 3, 4, 6), SUMMARY_SEEDS)
-    few = SUMMARY_SEEDS[:5]
-    layers = two_layer_accuracy((0.0, 0.4), (50,), (1000,), (1, 4), few)
-    numbers = {"seeds": float(len(SUMMARY_SEEDS)), "two layers: seeds": float(len(few))}
-    numbers["largest error of theory"] = max(
-        abs(each.mean - (each.predicted or 0)) for each in grid
-    )
-    numbers["largest error of averaging's theory"] = max(
-        abs(each.mean - averaging_accuracy(each.rate, each.samples, each.dimension, each.signal))
-        for each in grid
-    )
-    for prefix, rows in (("", grid), ("two layers: ", layers)):
-        for each in rows:
-            name = f"{prefix}accuracy at rate {each.rate:g}, signal {each.signal:g}"
-            numbers |= {name: each.mean, f"{name} low": each.low, f"{name} high": each.high}
-            if each.predicted is not None:
-                numbers[f"{name} by theory"] = each.predicted
-    return numbers
 
 
 def _interpolator(data: Data) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
-from tailcut.lab.theory.seeds import Spread, generators
+from tailcut.lab.theory.seeds import generators
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,7 @@ class Row:
         dimension: d.
         signal: |μ|.
         predicted: Accuracy by theory; None where there is none.
-        mean: Measured, over seeds.
-        deviation: Standard deviation between seeds (NaN of one seed).
-        low: Of the 95 % interval of the mean.
-        high: The same.
+        accuracies: Measured, one for each seed.
     """
 
     rate: float
@@ -34,10 +32,12 @@ class Row:
     dimension: int
     signal: float
     predicted: float | None
-    mean: float
-    deviation: float
-    low: float
-    high: float
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return fmean(self.accuracies)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def row(
     measure: Callable[[Data], float],
 ) -> Row:
     """What `measure` says of data drawn for each seed."""
-    measured = [measure(draw(*point, source)) for source in generators(seeds)]
-    spread = Spread.of(torch.tensor(measured, dtype=torch.float64))
-    return Row(*point, predicted, spread.mean, spread.deviation, spread.low, spread.high)
+    measured = (measure(draw(*point, source)) for source in generators(seeds))
+    return Row(*point, predicted, tuple(measured))
 
 
 def draw(rate: float, n: int, d: int, signal: float, generator: torch.Generator) -> Data:

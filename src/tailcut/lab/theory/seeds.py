@@ -1,45 +1,16 @@
-"""Seeds in, and the spread over them out. Legend: B seeds."""
+"""Random numbers of several seeds at once. Legend: B seeds."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
 
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean over seeds, its 95 % interval, and the standard deviation between seeds.
-
-    The interval is Student's, mean ± t(0.975; B - 1) deviation / sqrt(B): exact for values that
-    are normal over seeds. One seed has no spread: deviation and interval are then NaN.
-    """
-
-    mean: float
-    low: float
-    high: float
-    deviation: float
-
-    @classmethod
-    def of(cls, values_B: Tensor) -> Spread:
-        """The spread of one value for each seed."""
-        from scipy.special import stdtrit
-
-        count, mean = len(values_B), float(values_B.mean())
-        if count < 2:
-            return cls(mean, math.nan, math.nan, math.nan)
-        deviation = float(values_B.std())
-        half = float(stdtrit(count - 1, 0.975)) * deviation / math.sqrt(count)
-        return cls(mean, mean - half, mean + half, deviation)
-
-    def named(self, name: str) -> dict[str, float]:
-        """Mean and interval under `name`, `name low` and `name high`."""
-        return {name: self.mean, f"{name} low": self.low, f"{name} high": self.high}
+SEEDS = tuple(range(8))
+"""What is shown of a model is shown of these."""
 
 
 def generators(seeds: Sequence[int]) -> list[torch.Generator]:

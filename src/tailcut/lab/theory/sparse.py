@@ -22,12 +22,11 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError, SpecError, TailcutError
-from tailcut.lab.theory.seeds import Spread, below, generators, normal
+from tailcut.lab.theory.seeds import SEEDS, below, generators, normal
 
 Kind: TypeAlias = Literal["label", "gaussian", "none"]
 
 HELD_OUT = 1000
-SUMMARY_SEEDS = tuple(range(8))
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def recover(
     n: int = 40,
     d: int = 100,
     sparsity: int = 5,
-    seeds: Sequence[int] = SUMMARY_SEEDS,
+    seeds: Sequence[int] = SEEDS,
     steps: int = 10_000,
     step_size: float = 0.02,
     strength: float = 2.0,
@@ -113,33 +112,6 @@ def recover(
         _error(found_BD, fresh_BMD, truth_D),
         _error(found_BD, inputs_BND, truth_D),
     )
-
-
-def summary() -> dict[str, float]:
-    """Mean distance from the truth and held-out error, 8 seeds, with 95 % intervals.
-
-    Gaussian noise is the best of three strengths, chosen by the distance itself. It and the plain
-    descents have 4000 steps, in which they interpolate; label noise has 10 000. From a small
-    start gradient descent recovers the truth without noise (Woodworth et al. 2020): it is the
-    large start that only label noise undoes.
-    """
-    gaussian = [
-        recover("gaussian", strength=strength, steps=4000) for strength in (0.01, 0.03, 0.1)
-    ]
-    results = {
-        "label noise": recover("label"),
-        "Gaussian noise, best of three": min(
-            gaussian, key=lambda each: float(each.distance_B.mean())
-        ),
-        "no noise": recover("none", steps=4000),
-        "no noise, small start": recover("none", steps=4000, start=0.01),
-    }
-    numbers: dict[str, float] = {"seeds": float(len(SUMMARY_SEEDS))}
-    for name, result in results.items():
-        numbers |= Spread.of(result.distance_B).named(f"{name}: distance")
-        numbers |= Spread.of(result.heldout_B).named(f"{name}: held-out error")
-        numbers[f"{name}: training error"] = float(result.training_B.max())
-    return numbers
 
 
 def _descend(problem: _Problem, parameters_BD: Tensor) -> Tensor:
