@@ -28,8 +28,7 @@ class Run:
     json: bool = False
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise SpecError(f"--seed {self.seed}", wanted="0 or more", advice="Choose another seed")
+        _at_least("seed", self.seed, 0, "Choose another seed")
         if self.out is not None and Path(self.out).is_file() and not self.out.endswith(".csv"):
             raise SpecError(
                 f"--out {self.out} is a file",
@@ -127,10 +126,7 @@ class Demo:
     rate: float = 0.4
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise SpecError(
-                f"--seeds {self.seeds}", wanted="1 or more", advice="Train at least one network"
-            )
+        _at_least("seeds", self.seeds, 1, "Train at least one network")
 
 
 @dataclass(frozen=True)
@@ -160,12 +156,9 @@ class Probing:
     repair: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.probes, int) and self.probes < 2:
-            raise SpecError(
-                f"--probes {self.probes}",
-                wanted="2 or more: the untrained network and the last epoch",
-                advice="Choose another number",
-            )
+        if isinstance(self.probes, int):
+            why = "the untrained network and the last epoch"
+            _at_least("probes", self.probes, 2, "Choose another number", why)
 
 
 @dataclass(frozen=True)
@@ -185,12 +178,7 @@ class Engine:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise SpecError(
-                f"--workers {self.workers}",
-                wanted="1 or more",
-                advice="Leave it out for as many as there are cores",
-            )
+        _at_least("workers", self.workers, 1, "Leave it out for as many as there are cores")
 
 
 @dataclass(frozen=True)
@@ -208,12 +196,7 @@ class Claimed:
     studies: str | None = None
 
     def __post_init__(self) -> None:
-        if self.seeds is not None and self.seeds < 2:
-            raise SpecError(
-                f"--seeds {self.seeds}",
-                wanted="2 or more: an interval needs a spread",
-                advice="Run more seeds",
-            )
+        _at_least("seeds", self.seeds, 2, "Run more seeds", "an interval needs a spread")
 
 
 @dataclass(frozen=True)
@@ -222,8 +205,17 @@ class Gridded:
 
     Attributes:
         axes: Lists of values by name, as YAML: {network: [mlp-64, mlp-256], rate: [0, 0.4]}.
-            Names are those of a study: data, network, noise, rate, seed, train, holdout, epochs,
-            learning_rate, batch_size, weight_decay, augment, probes, repair.
+            Names are those of a study: data, network, noise, rate, seed, train, holdout, test,
+            epochs, learning_rate, batch_size, weight_decay, augment, probes, repair.
     """
 
     axes: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def _at_least(
+    option: str, value: int | None, least: int, advice: str, why: str | None = None
+) -> None:
+    """Refuse a number that is too small; one that is not given is not refused."""
+    if value is not None and value < least:
+        wanted = f"{least} or more" + (f": {why}" if why else "")
+        raise SpecError(f"--{option} {value}", wanted=wanted, advice=advice)

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import stats
 
 from tailcut.errors import DataError, SpecError
 from tailcut.lab import dependent, human, noise
 from tailcut.lab.data import Problem, Samples, cifar10_problem, digits, digits_problem
-from tailcut.lab.human import annotation, human_labels, of_word
+from tailcut.lab.human import annotation, of_word
 
 
 @given(classes=st.integers(2, 12), rate=st.floats(0, 1))
@@ -196,7 +197,6 @@ def test_a_matrix_needs_a_row_for_each_label_and_no_less():
 
 def slow_instance_rows(inputs, labels, classes, rate, seed):
     """Algorithm 2 of Xia et al. (2020), one sample after the other."""
-    stats = pytest.importorskip("scipy.stats")
     random = np.random.default_rng((seed, 1))
     low, high = (0 - rate) / 0.1, (1 - rate) / 0.1
     rates = stats.truncnorm.ppf(random.random(len(inputs)), low, high, loc=rate, scale=0.1)
@@ -252,16 +252,6 @@ def test_the_wrong_label_follows_from_the_input_and_not_so_under_symmetric_noise
         agreement[kind] = float((first == second)[wrong].double().mean())
     assert agreement["instance"] > 0.7
     assert agreement["symmetric"] == pytest.approx(1 / 9, abs=0.05)
-
-
-@pytest.mark.parametrize("width", [10, 1000])
-def test_a_spread_makes_instance_noise_alike_at_any_width(width):
-    inputs = torch.randn(2000, width, generator=torch.Generator().manual_seed(0))
-    labels_N = torch.zeros(2000, dtype=torch.long)
-    rows_NK = dependent.instance_rows(inputs, labels_N, 4, 0.5, seed=0, spread=1.0)
-    shares = rows_NK[:, 1:] / rows_NK[:, 1:].sum(1, keepdim=True)
-    # three independent standard normal logits: the largest share is 0.55 in the mean
-    assert float(shares.amax(1).mean()) == pytest.approx(0.55, abs=0.1)
 
 
 # -- aligned with a mark ---------------------------------------------------------------------
@@ -389,7 +379,7 @@ def test_open_set_noise_wants_an_outside_of_the_same_kind():
 def test_human_labels_take_the_place_of_the_given_ones(tmp_path):
     pool = digits()
     np.save(tmp_path / "human.npy", (pool.given.numpy() + 1) % 10)
-    labels_N = human_labels(tmp_path / "human.npy")
+    labels_N = annotation(tmp_path / "human.npy").given_N
     annotated = pool.annotated(labels_N)
     assert torch.equal(annotated.given, (pool.given + 1) % 10)
     assert torch.equal(annotated.clean, pool.given)

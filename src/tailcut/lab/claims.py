@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +42,12 @@ class Results:
         self, one: Study, other: Study, measured: Callable[[Record], float]
     ) -> tuple[float, ...]:
         """Difference of a figure between two studies, seed by seed."""
-        pairs = zip(self.each(one, measured), self.each(other, measured), strict=True)
-        return tuple(a - b for a, b in pairs)
+        return difference(self.each(one, measured), self.each(other, measured))
+
+
+def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    """Seed by seed."""
+    return tuple(a - b for a, b in zip(one, other, strict=True))
 
 
 def findings(results: Results) -> list[Finding]:
@@ -122,22 +126,17 @@ def untrained(results: Results) -> Finding:
             ),
             Test(
                 "segregation index of the untrained features",
-                results.each(base, lambda r: _first(r)["segregation"]["index"]),
+                results.each(base, _first_index),
                 0.1,
                 below=True,
             ),
             Test(
                 "segregation index: last epoch minus untrained",
-                results.each(base, lambda r: _last(r, "index") - _first(r)["segregation"]["index"]),
+                results.each(base, lambda r: _last(r, "index") - _first_index(r)),
             ),
             Test(
                 "segregation index: untrained features minus raw inputs",
-                tuple(
-                    _first(a)["segregation"]["index"] - _first(b)["segregation"]["index"]
-                    for a, b in zip(
-                        results.of(base), results.of(results.preset.pixels()), strict=True
-                    )
-                ),
+                results.minus(base, results.preset.pixels(), _first_index),
                 counts=False,
             ),
         ),
@@ -240,9 +239,6 @@ def threshold(results: Results) -> Finding:
         noisy, clean = preset.of_rate(rate, **changes), preset.of_rate(0.0, **changes)
         return results.minus(clean, noisy, _accuracy)
 
-    def difference(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(a - b for a, b in zip(one, other, strict=True))
-
     rate = preset.base.rate
     return Finding(
         "C8",
@@ -320,6 +316,10 @@ def _accuracy(record: Record) -> float:
 
 def _first(record: Record) -> Record:
     return record["probes"][0]
+
+
+def _first_index(record: Record) -> float:
+    return _first(record)["segregation"]["index"]
 
 
 def _used_width(probe: Record) -> float:

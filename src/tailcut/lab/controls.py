@@ -13,16 +13,12 @@ from tailcut.network.stream import accuracy, own_copy
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
-from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.spectrum import Spectrum, random_basis
 
 
 def random_subspace(subject: Subject) -> float:
     """Control: the own head behind a random subspace, its rank by the holdout."""
-    generator = torch.Generator().manual_seed(0)
-    gaussian_DD = torch.randn(
-        subject.head.width, subject.head.width, generator=generator, dtype=torch.float64
-    )
-    basis_DD = torch.linalg.qr(gaussian_DD)[0]
+    basis_DD = random_basis(subject.head.width, seed=0)
     return subject.best([_behind(subject, basis_DD[:, :rank]) for rank in _ranks(subject)])
 
 

@@ -18,15 +18,7 @@ OUTSIDE = -1
 _SPREAD_OF_RATES = 0.1
 
 
-def instance_rows(
-    inputs: Tensor,
-    labels_N: Tensor,
-    classes: int,
-    rate: float,
-    seed: int,
-    *,
-    spread: float | None = None,
-) -> Tensor:
+def instance_rows(inputs: Tensor, labels_N: Tensor, classes: int, rate: float, seed: int) -> Tensor:
     """Probabilities (N x K) of the given labels that depend on each input.
 
     Xia et al. (2020), "Part-dependent label noise", Algorithm 2. Sample i of class z is wrong with
@@ -36,7 +28,9 @@ def instance_rows(
     (channels of images, features of vectors; constant ones become 0).
 
     The share of wrong labels is `rate` for rates from 0.3 to 0.7; nearer to 0 or 1 the cut moves
-    it inwards, by 0.006 at 0.2. Deviation: a rate of 0 leaves all labels as they are.
+    it inwards, by 0.006 at 0.2. Logits have a standard deviation of about sqrt(D), so nearly always
+    one class takes all, and the wrong label is a function of the input. Deviation: a rate of 0
+    leaves all labels as they are.
 
     Args:
         inputs: N x ..., any width.
@@ -44,9 +38,6 @@ def instance_rows(
         classes: K.
         rate: See above.
         seed: Of the rates and projections.
-        spread: Standard deviation that logits x_i W_z are scaled to. None is as the source has
-            it, about sqrt(D): nearly always one class takes all, so that the wrong label is a
-            function of the input. At 1 it is widely random, whatever the width.
 
     Raises:
         DataError: Fewer than two classes, a rate outside 0..1, or labels outside the classes.
@@ -56,13 +47,13 @@ def instance_rows(
     random = np.random.default_rng((seed, 1))  # the labels themselves are drawn by another one
     wrong_N = _normal_within_unit(random.random(len(inputs)), rate)
     features_ND = _standardised(inputs)
-    width = features_ND.shape[1]
-    scale = 1.0 if spread is None else spread / math.sqrt(width)
     rows_NK = torch.zeros(len(inputs), classes, dtype=torch.float64)
     for label in range(classes):
-        projection_DK = torch.from_numpy(random.standard_normal((width, classes), np.float32))
+        projection_DK = torch.from_numpy(
+            random.standard_normal((features_ND.shape[1], classes), np.float32)
+        )
         of_class_N = labels_N == label
-        logits = scale * (features_ND[of_class_N] @ projection_DK).double()
+        logits = (features_ND[of_class_N] @ projection_DK).double()
         logits[:, label] = -math.inf
         rows_NK[of_class_N] = wrong_N[of_class_N, None] * logits.softmax(1)
         rows_NK[of_class_N, label] = 1 - wrong_N[of_class_N]
@@ -173,10 +164,13 @@ def _normal_within_unit(uniform_N: np.ndarray, rate: float) -> Tensor:
     """Quantiles of the normal distribution of mean `rate` cut to 0..1; all 0 at rate 0."""
     if rate == 0:
         return torch.zeros(len(uniform_N), dtype=torch.float64)
-    edges = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    low, high = torch.special.ndtr((edges - rate) / _SPREAD_OF_RATES)
-    quantiles_N = torch.special.ndtri(low + (high - low) * torch.from_numpy(uniform_N))
-    return (rate + _SPREAD_OF_RATES * quantiles_N).clamp(0, 1)
+    from scipy.stats import truncnorm
+
+    low, high = (edge - rate for edge in (0, 1))
+    quantiles_N = truncnorm.ppf(
+        uniform_N, low / _SPREAD_OF_RATES, high / _SPREAD_OF_RATES, rate, _SPREAD_OF_RATES
+    )
+    return torch.from_numpy(quantiles_N).clamp(0, 1)
 
 
 def _standardised(inputs: Tensor) -> Tensor:

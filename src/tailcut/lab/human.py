@@ -67,15 +67,6 @@ def annotation(path: Path, key: str | None = None) -> Annotation:
     )
 
 
-def human_labels(path: Path, key: str | None = None) -> Tensor:
-    """The given labels (N,) of `annotation`.
-
-    Raises:
-        DataError: See `annotation`.
-    """
-    return annotation(path, key).given_N
-
-
 def of_word(word: str, folder: Path | None = None) -> Annotation:
     """Labels by the word `human`, `human:FILE` or `human:FILE:KEY`.
 

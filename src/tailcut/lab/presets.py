@@ -118,35 +118,35 @@ _GPU = replace(
     probes=10,
 )
 
-PRESETS = {
-    "digits": Preset(
-        base=Study(network="mlp-256", repair=True),
-        seeds=range(5),
-        systematic=(("pair", 0.4), ("instance", 0.4), ("aligned", 0.4)),
-        widths=(("mlp-16", 16), ("mlp-64", 64), ("mlp-256", 256), ("mlp-512", 512)),
-        constrained=("mlp-256/bottleneck-9", "mlp-256/nested-9"),
-        rates=(0.0, 0.1, 0.2, 0.4, 0.6),
-        small=300,
-    ),
-    "cifar": Preset(
-        base=_CIFAR,
-        seeds=range(3),
-        systematic=(("asymmetric", 0.4), ("instance", 0.4), ("aligned", 0.4), ("human", 0.0)),
-        widths=(("cnn-4", 4), ("cnn-8", 8), ("cnn-12", 12)),
-        constrained=("cnn-8/bottleneck-9", "cnn-8/nested-9"),
-        rates=(0.0, 0.1, 0.2, 0.4, 0.6),
-        small=750,
-    ),
-    "gpu": Preset(
-        base=_GPU,
-        seeds=range(3),
-        systematic=(("asymmetric", 0.4), ("instance", 0.4), ("aligned", 0.4), ("human", 0.0)),
-        widths=(("resnet-8", 8), ("resnet-16", 16), ("resnet-32", 32), ("resnet", 64)),
-        constrained=("resnet/bottleneck-9", "resnet/nested-9"),
-        rates=(0.0, 0.1, 0.2, 0.4, 0.6),
-        small=10_000,
-    ),
-}
+_DIGITS_PRESET = Preset(
+    base=Study(network="mlp-256", repair=True),
+    seeds=range(5),
+    systematic=(("pair", 0.4), ("instance", 0.4), ("aligned", 0.4)),
+    widths=(("mlp-16", 16), ("mlp-64", 64), ("mlp-256", 256), ("mlp-512", 512)),
+    constrained=("mlp-256/bottleneck-9", "mlp-256/nested-9"),
+    rates=(0.0, 0.1, 0.2, 0.4, 0.6),
+    small=300,
+)
+
+_CIFAR_PRESET = replace(
+    _DIGITS_PRESET,
+    base=_CIFAR,
+    seeds=range(3),
+    systematic=(("asymmetric", 0.4), ("instance", 0.4), ("aligned", 0.4), ("human", 0.0)),
+    widths=(("cnn-4", 4), ("cnn-8", 8), ("cnn-12", 12)),
+    constrained=("cnn-8/bottleneck-9", "cnn-8/nested-9"),
+    small=750,
+)
+
+_GPU_PRESET = replace(
+    _CIFAR_PRESET,
+    base=_GPU,
+    widths=(("resnet-8", 8), ("resnet-16", 16), ("resnet-32", 32), ("resnet", 64)),
+    constrained=("resnet/bottleneck-9", "resnet/nested-9"),
+    small=10_000,
+)
+
+PRESETS = {"digits": _DIGITS_PRESET, "cifar": _CIFAR_PRESET, "gpu": _GPU_PRESET}
 """`digits` takes minutes on two cores, `cifar` hours, `gpu` (ResNet-18, 45 000 images) a GPU."""
 
 

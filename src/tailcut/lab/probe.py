@@ -18,7 +18,7 @@ from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.segregation import Segregation, permuted_within
-from tailcut.numerics.spectrum import Spectrum, coding_rate_reduction, nc1
+from tailcut.numerics.spectrum import Spectrum, coding_rate_reduction, nc1, random_basis
 
 PER_OCTAVE = 2
 """Ranks looked at for each doubling."""
@@ -173,10 +173,7 @@ def _random_subspace(
     spectrum: Spectrum, moments: Moments, ranks: list[int], test: Seen, seed: int
 ) -> list[float]:
     """Control: a probe on given labels in random directions instead of the leading ones."""
-    generator = torch.Generator().manual_seed(seed)
-    width = spectrum.width
-    gaussian_DD = torch.randn(width, width, generator=generator, dtype=torch.float64)
-    turned = spectrum.rebased(torch.linalg.qr(gaussian_DD)[0])
+    turned = spectrum.rebased(random_basis(spectrum.width, seed))
     readout = Readout.ridge(moments, "given", spectrum=turned, penalty=1e-4)
     return _share_right(readout.predictions(test.features_ND, ranks), test.clean_N)
 

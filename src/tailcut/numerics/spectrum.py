@@ -159,6 +159,15 @@ class Spectrum:
         return Spectrum(variances_D, basis_DD, self.mean_D, self.n)
 
 
+def random_basis(width: int, seed: int) -> Tensor:
+    """Orthonormal directions (columns of D x D, float64) that owe nothing to any features.
+
+    Those of a Gaussian matrix: the control for what the leading directions do.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
+
+
 def nc1(moments: Moments, label_set: str = "given") -> float:
     """Within-class variability collapse tr(S_w pinv(S_b)) / K (Papyan, Han & Donoho 2020).
 
