@@ -11,12 +11,15 @@ import argparse
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pandas as pd
 from sklearn.metrics import roc_auc_score
+from torch import nn
 
 import tailcut
+from tailcut._typing import Batches
 from tailcut.lab.baselines import COMPETITORS
 from tailcut.lab.controls import CONTROLS
 from tailcut.lab.data import Problem
@@ -24,6 +27,7 @@ from tailcut.lab.experiment import PROBLEMS, Experiment, conduct
 from tailcut.lab.subject import Subject
 from tailcut.lab.training import DIGITS, Recipe
 from tailcut.network import store
+from tailcut.network.stream import logits_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ NOISES: dict[str, tuple[str, float]] = {
 }
 """Kind and rate by name."""
 
-TAILCUT = ("tailcut", "tailcut, no holdout")
+_REPORT = "folding and curves"
 SELECTED = (
     "last epoch",
     "noisy-holdout early stopping",
@@ -128,8 +132,22 @@ def measure(done: Experiment) -> dict[str, Any]:
             "best candidate": float(candidates["clean"].max()),
         },
         "issues_auroc": issues_auroc(done),
+        "cost": cost(fix, done.network, train),
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
+    }
+
+
+def cost(fix: tailcut.Repair, network: nn.Module, train: Batches) -> dict[str, float]:
+    """Views fitted on, and seconds of all but the report in those of one pass over the data."""
+    start = perf_counter()
+    for inputs, *_ in train:
+        logits_of(network, inputs)
+    one_pass = perf_counter() - start
+    spent = {step: s for step, s in fix.summary["seconds"].items() if step != _REPORT}
+    return {
+        "views": len(fix.summary["memorisation"]["kept"]),
+        "passes": sum(spent.values()) / one_pass,
     }
 
 
@@ -178,6 +196,8 @@ def read(results: Path) -> pd.DataFrame:
                 "wrong labels": 100 * result["noise_rate"],
                 "wrong labels, estimated": 100 * result["with_holdout"]["noise"]["rate"],
                 "label issues AUROC": None if auroc is None else 100 * auroc,
+                "views": result.get("cost", {}).get("views"),
+                "time in passes": result.get("cost", {}).get("passes"),
                 "cut": 100.0 * (result["with_holdout"]["verdict"] == "cut"),
                 "cut, no holdout": 100.0 * (result["without_holdout"]["verdict"] == "cut"),
             }

@@ -160,24 +160,24 @@ def test_pure_noise_is_seldom_cut_to():
     assert verdicts.count("cut") <= 14
 
 
-def test_of_equally_good_candidates_the_lowest_rank_is_taken():
+def test_of_equally_good_candidates_the_highest_rank_is_taken():
     hits_NC = coin_tosses(200, 1, heads=0.4).expand(-1, 3).clone()
     hits_NC[:100] = True
     hits_NC[:100, 0] = False
     scores = scores_with(hits_NC)
-    assert choose(scores, LABELS, torch.tensor([9, 5, 4])).index == 2
+    assert choose(scores, LABELS, torch.tensor([9, 4, 5])).index == 2
     assert choose(scores, LABELS).index == 1
 
 
-def test_the_rule_trades_loss_for_a_lower_rank_within_its_tolerance():
+def test_the_rule_trades_loss_for_a_lower_cost_within_its_tolerance():
     noise_NC = 0.1 * gaussian(400, 3)
     losses_NC = noise_NC - noise_NC.mean(0) + torch.tensor([1.0, 0.503, 0.5])
-    ranks_C = torch.tensor([1, 8, 64])
+    cost_C = torch.tensor([1, 8, 64])
     excess_N = losses_NC[:, 1] - losses_NC[:, 2]
     errors = float(excess_N.mean() / (excess_N.std(correction=0) / 20))
-    assert standard_error_rule(losses_NC, ranks_C, 0.9 * errors) == 2
-    assert standard_error_rule(losses_NC, ranks_C, 1.1 * errors) == 1
-    assert standard_error_rule(losses_NC, ranks_C, 1e6) == 0
+    assert standard_error_rule(losses_NC, cost_C, 0.9 * errors) == 2
+    assert standard_error_rule(losses_NC, cost_C, 1.1 * errors) == 1
+    assert standard_error_rule(losses_NC, cost_C, 1e6) == 0
 
 
 @settings(deadline=None, max_examples=30)

@@ -19,7 +19,7 @@ CLASSES = 4
 
 
 def lda(moments, label_set, spectrum):
-    return Readout.lda(moments, label_set, spectrum=spectrum, shrinkage=0.1)
+    return Readout.lda(moments, label_set, spectrum=spectrum, shrinkage=0.1, rank=3)
 
 
 def clusters(n, spread=0.5, seed=0):
@@ -78,12 +78,13 @@ def test_soft_labels_fit_what_the_same_samples_fit_in_those_shares():
     features_VND, true_N = clusters(60)
     soft_NK = torch.nn.functional.one_hot(true_N, CLASSES).double()
     soft_NK = 0.75 * soft_NK + 0.25 * soft_NK.roll(1, 1)
-    soft = lda(filled(features_VND, true_N).whole(soft_NK), "latent", None)
+    soft = Readout.lda(filled(features_VND, true_N).whole(soft_NK), "latent", shrinkage=0.1)
     shares = Moments(6, CLASSES)
     for shift in (0, 0, 0, 1):
         labels_N = ((true_N + shift) % CLASSES).repeat(2)
         shares.update(features_VND.flatten(0, 1), given=labels_N)
-    for mine, theirs in zip(soft.fold(6), lda(shares, "given", None).fold(6), strict=True):
+    hard = Readout.lda(shares, shrinkage=0.1)
+    for mine, theirs in zip(soft.fold(6), hard.fold(6), strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
@@ -139,6 +140,45 @@ def test_rounds_find_the_wrong_labels_and_mend_a_class_given_for_another():
     assert aurocs[1] > 0.95 > aurocs[0]
     assert last.rate == pytest.approx(0.4, abs=0.05)
     assert (last.posterior_NK.argmax(1) == true_N).double().mean() > 0.95
+
+
+def test_self_training_fits_in_rounds_to_what_it_said_of_the_other_folds():
+    features_VND, true_N = clusters(200)
+    given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, 0.4), seed=0)
+    moments = filled(features_VND, given_N)
+    spectrum = Spectrum.of(moments.whole())
+    soft_NK = torch.nn.functional.one_hot(given_N, CLASSES).double()
+    said_NK = soft_NK
+    for _ in range(3):
+        said_NK = moments.out_of_fold(said_NK, lda, spectrum).softmax(1)
+    state = moments.self_trained(soft_NK, 3, lda, spectrum)
+    torch.testing.assert_close(state.probabilities_NK, said_NK)
+    assert state.temperature == 1
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.5])
+def test_self_training_mends_labels_that_the_features_remember(wrong):
+    features_VND, true_N = clusters(2000, spread=0.35)
+    given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, wrong), seed=0)
+    learned_VNK = 0.15 * torch.eye(CLASSES)[given_N] + 0.35 * gaussian(2, 2000, CLASSES, seed=9)
+    moments = filled(torch.cat([features_VND, learned_VNK.float()], 2), given_N)
+    spectrum = Spectrum.of(moments.whole())
+
+    def fit(moments, label_set, spectrum):
+        return Readout.lda(moments, label_set, spectrum=spectrum)
+
+    *_, inferred = moments.latents(4, fit, spectrum)
+    trained = moments.self_trained(inferred.posterior_NK, 2, fit, spectrum)
+    right = [
+        (labels_NK.argmax(1) == true_N).double().mean()
+        for labels_NK in (inferred.posterior_NK, trained.probabilities_NK)
+    ]
+    assert right[1] > 0.98
+    if wrong:
+        assert right[0] < 0.7
+        assert inferred.rate + 0.05 < trained.rate < wrong
+    else:
+        assert trained.rate < 0.02
 
 
 def test_labels_that_have_nothing_to_do_with_the_features_stay_unexplained():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -64,6 +66,22 @@ def test_overconfident_logits_get_their_own_temperature():
     scores = Scores.of([logits_NCK], labels_N)
     assert scores.temperatures_C.tolist() == [1, 8, 0.25]
     torch.testing.assert_close(scores.losses()[:, 0], scores.losses()[:, 1])
+
+
+def test_few_labels_leave_a_temperature_near_one_and_many_settle_it():
+    logits_NK = gaussian(20_000, 4)
+    generator = torch.Generator().manual_seed(0)
+    labels_N = torch.multinomial(logits_NK.softmax(1), 1, generator=generator)[:, 0]
+    scores = Scores.of([8 * logits_NK[:, None]], labels_N)
+    assert scores.temperature(0) == float(scores.temperatures_C) == 8
+    few = Scores.of([8 * logits_NK[:30, None]], labels_N[:30])
+    losses_TN = few.losses_TNC[:, :, 0].double()
+    best = int(losses_TN.mean(1).argmin())
+    excess_TN = losses_TN - losses_TN[best]
+    errors_T = excess_TN.std(1, correction=0) / 30**0.5
+    allowed = [t for t, e, s in zip(GRID, excess_TN.mean(1), errors_T, strict=True) if e <= s]
+    assert few.temperature(0) == min(allowed, key=lambda t: abs(math.log(t)))
+    assert 1 <= few.temperature(0) < 8
 
 
 def test_the_temperature_of_some_samples_owes_nothing_to_the_others():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
-from tailcut.numerics.scores import Scores
+from tailcut.numerics.scores import Scores, standard_error_rule
 
 Verdict: TypeAlias = Literal["cut", "leave", "unknown"]
 
@@ -93,9 +93,9 @@ def choose(
     The log loss chooses, because it sees how sure a prediction was: on a few hundred noisy
     labels it finds a better candidate than the accuracy does (docs/LOG.md). Its temperature
     is each candidate's own. Among the candidates whose paired excess over the least loss is
-    within `tolerance` standard errors of that excess, the lowest rank wins (Breiman et al.
-    1984, section 3.4.3, there with one standard error and the size of the tree). The gain is
-    in accuracy, on the half that did not choose.
+    within `tolerance` standard errors of that excess, the highest rank wins, which cuts the
+    least (a standard-error rule as that of Breiman et al. 1984, section 3.4.3). The gain is in
+    accuracy, on the half that did not choose.
 
     Args:
         scores: On samples whose labels nobody trained on; column 0 is the untouched network.
@@ -115,7 +115,7 @@ def choose(
     )
     losses_NC, index = scores.losses(), 0
     if gain.low > 0:
-        index = 1 + standard_error_rule(losses_NC[:, 1:], ranks_C[1:], tolerance)
+        index = 1 + standard_error_rule(losses_NC[:, 1:], -ranks_C[1:], tolerance)
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
     verdict: Verdict = "cut" if index else "leave"
     return Choice(index, verdict, gain, hits_NC.mean(0), losses_NC.mean(0))
@@ -158,7 +158,7 @@ def cross_fitted(
     picked_N = torch.empty(n, dtype=torch.int64)
     for mine_N, other_N in halves(n, seed):
         losses_nC = scores.losses(mine_N)[:, first:]
-        index = first + standard_error_rule(losses_nC, ranks_C[first:], tolerance)
+        index = first + standard_error_rule(losses_nC, -ranks_C[first:], tolerance)
         picked_N[other_N] = scores.predictions_NC[other_N, index]
     before_N = scores.predictions_NC[:, 0]
     given = float(((picked_N == labels_N).double() - (before_N == labels_N).double()).mean())
@@ -185,12 +185,3 @@ def halves(n: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     order_N = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     first, second = order_N[: n // 2], order_N[n // 2 :]
     return [(first, second), (second, first)]
-
-
-def standard_error_rule(losses_NC: Tensor, ranks_C: Tensor, tolerance: float) -> int:
-    """The lowest rank among the losses within `tolerance` standard errors of the least."""
-    best = int(losses_NC.mean(0).argmin())
-    excess_NC = losses_NC - losses_NC[:, best, None]
-    error_C = excess_NC.std(0, correction=0) / math.sqrt(len(losses_NC))
-    eligible_C = excess_NC.mean(0) <= tolerance * error_C
-    return int(torch.where(eligible_C, ranks_C.double(), math.inf).argmin())

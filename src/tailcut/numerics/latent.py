@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,21 @@ class Noise:
 
 
 @dataclass(frozen=True, eq=False)
+class Reading:
+    """How given labels are read, as one state of the latent labels has it.
+
+    Attributes:
+        noise: Estimated label noise.
+        informed: Whether the features tell of the given labels at all.
+        temperature: Of what the readouts say.
+    """
+
+    noise: Noise
+    informed: bool
+    temperature: float
+
+
+@dataclass(frozen=True, eq=False)
 class Latent:
     """True labels as latent classes behind given labels of class-conditional noise.
 
@@ -56,7 +71,7 @@ class Latent:
     temperature: float
 
     @classmethod
-    def of(cls, logits_NK: Tensor, given_N: Tensor) -> Latent:
+    def of(cls, logits_NK: Tensor, given_N: Tensor, temperature: float | None = None) -> Latent:
         """Transition matrix and temperature, each of greatest likelihood given the other.
 
         For sum_i log sum_z softmax(logits_i / t)_z T[z, y_i], in turns: t on a grid, by 5 000
@@ -70,22 +85,24 @@ class Latent:
         Args:
             logits_NK: Out of fold: made without the sample's own given label.
             given_N: Given labels.
+            temperature: Where it is known already.
         """
         classes, step = logits_NK.shape[1], max(1, len(given_N) // _SAMPLES)
         transition_KK = torch.full((classes, classes), _START / classes, dtype=torch.float64)
         transition_KK.diagonal().add_(1 - _START)
-        temperature = 1.0
+        heat = 1.0 if temperature is None else temperature
         for _ in range(_TURNS):
-            scores = Scores.of([logits_NK[::step, None]], given_N[::step], transition_KK)
-            temperature = float(scores.temperatures_C)
-            probabilities_NK = torch.softmax(logits_NK / temperature, 1)
+            if temperature is None:
+                scores = Scores.of([logits_NK[::step, None]], given_N[::step], transition_KK)
+                heat = float(scores.temperatures_C)
+            probabilities_NK = torch.softmax(logits_NK / heat, 1)
             posterior_NK = _posterior(probabilities_NK, given_N, transition_KK)
             counts_KK = torch.full_like(transition_KK, 1 / classes)
             counts_KK.index_add_(1, given_N, posterior_NK.T)
             transition_KK = _right_most_often(counts_KK)
-        probabilities_NK = torch.softmax(logits_NK / temperature, 1)
+        probabilities_NK = torch.softmax(logits_NK / heat, 1)
         posterior_NK = _posterior(probabilities_NK, given_N, transition_KK)
-        return cls(given_N, probabilities_NK, posterior_NK, transition_KK, temperature)
+        return cls(given_N, probabilities_NK, posterior_NK, transition_KK, heat)
 
     @property
     def rate(self) -> float:
@@ -105,9 +122,9 @@ class Latent:
         return agreement - commonest > 3 * math.sqrt(agreement * (1 - agreement) / n)
 
     @property
-    def noise(self) -> Noise:
-        """Estimated label noise."""
-        return Noise(self.rate, self.transition_KK)
+    def reading(self) -> Reading:
+        """All of it that needs no samples."""
+        return Reading(Noise(self.rate, self.transition_KK), self.informed, self.temperature)
 
 
 class FoldMoments:
@@ -178,16 +195,14 @@ class FoldMoments:
             soft_NK: Probabilities of the classes of each sample: the label set "latent".
         """
         whole = Moments.merged(self.folds)
-        if soft_NK is None:
-            return whole
-        return whole.labelled("latent", *self._sums(soft_NK, slice(None)))
+        return whole if soft_NK is None else relabelled(whole, [self], soft_NK)
 
     def out_of_fold(self, soft_NK: Tensor, fit: Fit, spectrum: Spectrum) -> Tensor:
         """Logits (N x K, float64) of each sample by a readout fitted on the other folds.
 
         Args:
             soft_NK: Probabilities of the classes, to fit to.
-            fit: The readout; asked at half of its ranks.
+            fit: The readout; asked at its largest rank.
             spectrum: Directions of the features, which owe nothing to labels.
 
         Raises:
@@ -200,9 +215,9 @@ class FoldMoments:
             if not inside_N.any():
                 continue
             others = Moments.merged([f for n, f in enumerate(self.folds) if n != number])
-            others = others.labelled("latent", *self._sums(soft_NK, ~inside_N))
+            others = others.labelled("latent", *self.sums(soft_NK, ~inside_N))
             readout = fit(others, "latent", spectrum)
-            logits_NK[inside_N] = readout.logits(means_ND[inside_N], half_rank(readout)).cpu()
+            logits_NK[inside_N] = readout.logits(means_ND[inside_N], readout.max_rank).cpu()
         return logits_NK
 
     def latents(self, rounds: int, fit: Fit, spectrum: Spectrum) -> Iterator[Latent]:
@@ -225,15 +240,44 @@ class FoldMoments:
             yield state
             soft_NK = state.posterior_NK
 
-    def _sums(self, soft_NK: Tensor, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+    def self_trained(self, soft_NK: Tensor, rounds: int, fit: Fit, spectrum: Spectrum) -> Latent:
+        """The state after rounds in which no given label has a part any more.
+
+        Self-training on soft pseudo-labels, out of fold: each round fits the readout of each
+        fold to what the last round said of the other folds. A sample's own label has no part
+        in its pseudo-label, so what its features remember of it dies out.
+
+        Args:
+            soft_NK: Probabilities of the classes, to start from.
+            rounds: At least 1.
+            fit: The readout.
+            spectrum: Directions of the features.
+
+        Raises:
+            DataError: A class without a sample outside some fold.
+        """
+        logits_NK = self.out_of_fold(soft_NK, fit, spectrum)
+        for _ in range(rounds - 1):
+            logits_NK = self.out_of_fold(torch.softmax(logits_NK, 1), fit, spectrum)
+        return Latent.of(logits_NK, self.given_N, temperature=1.0)
+
+    def sums(self, soft_NK: Tensor, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Soft class counts (K,) and class sums (K x D) over all views of some samples."""
         soft_nK, means_nD = soft_NK[rows], self.means_ND[rows].double()
         return self.views * soft_nK.sum(0), self.views * (soft_nK.T @ means_nD)
 
 
-def half_rank(readout: Readout) -> int:
-    """Half of the directions: what the latent labels are inferred at."""
-    return max(1, readout.max_rank // 2)
+def relabelled(whole: Moments, parts: Sequence[FoldMoments], soft_NK: Tensor) -> Moments:
+    """The moments of all of some views with the label set "latent"; they share their scatter.
+
+    Args:
+        whole: Moments of all parts.
+        parts: Views of the same samples in the same order.
+        soft_NK: Probabilities of the classes of each sample.
+    """
+    found = [part.sums(soft_NK, slice(None)) for part in parts]
+    counts_PK, sums_PKD = (torch.stack(each) for each in zip(*found, strict=True))
+    return whole.labelled("latent", counts_PK.sum(0), sums_PKD.sum(0))
 
 
 def fold_of(numbers_N: Tensor, folds: int) -> Tensor:

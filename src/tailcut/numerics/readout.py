@@ -131,6 +131,7 @@ class Readout:
         *,
         spectrum: Spectrum | None = None,
         shrinkage: float | None = None,
+        rank: int | None = None,
     ) -> Readout:
         """Gaussian classes with one covariance, exact in the subspace of every rank.
 
@@ -145,6 +146,7 @@ class Readout:
             spectrum: Directions to keep, if they come from other samples than the labels.
             shrinkage: s in 0..1; the oracle approximating shrinkage of Chen et al. (2010)
                 if not given.
+            rank: The largest that will be asked for, which saves work; all if not given.
 
         Raises:
             DataError: A class without a sample, a shrinkage outside 0..1, or features that
@@ -152,7 +154,7 @@ class Readout:
         """
         counts_K = moments.require_classes(label_set)
         means_KD = moments.means_KD(label_set) - moments.mean_D
-        basis_DR = _spectrum_for(moments, spectrum).directions()
+        basis_DR = _spectrum_for(moments, spectrum).directions()[:, :rank]
         within_DD = _varying_within(moments, label_set) / moments.n
         rotation_RD = _whiten(basis_DR, _shrunk(within_DD, moments.n, shrinkage))
         gains_RK = rotation_RD @ means_KD.T

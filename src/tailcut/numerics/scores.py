@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -68,6 +69,14 @@ class Scores:
         best_C = losses_TnC.mean(1).argmin(0)
         return losses_TnC[best_C, :, torch.arange(len(best_C))].T.contiguous()
 
+    def temperature(self, candidate: int) -> float:
+        """The temperature nearest to 1 within one standard error of the least mean loss.
+
+        Few noisy labels cannot tell a flat prediction from a noisy label.
+        """
+        losses_NT = self.losses_TNC[:, :, candidate].double().T
+        return float(_TEMPERATURES[standard_error_rule(losses_NT, _TEMPERATURES.log().abs(), 1)])
+
     @property
     def temperatures_C(self) -> Tensor:
         """The temperature of least mean loss on all samples."""
@@ -94,3 +103,12 @@ def true_label_losses(
         ]
     )
     return losses_TNC.nan_to_num_(nan=torch.inf, posinf=torch.inf)
+
+
+def standard_error_rule(losses_NC: Tensor, cost_C: Tensor, tolerance: float) -> int:
+    """The least cost among the losses within `tolerance` standard errors of the least."""
+    best = int(losses_NC.mean(0).argmin())
+    excess_NC = losses_NC - losses_NC[:, best, None]
+    error_C = excess_NC.std(0, correction=0) / math.sqrt(len(losses_NC))
+    eligible_C = excess_NC.mean(0) <= tolerance * error_C
+    return int(torch.where(eligible_C, cost_C.double(), math.inf).argmin())

@@ -15,7 +15,8 @@ from tailcut.network.stream import require_order
 from tailcut.network.views import Views
 from tailcut.numerics.latent import FoldMoments, Latent
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.groundwork import MOST_ROUNDS, fit_lda, lay
+from tailcut.verbs.groundwork import lay
+from tailcut.verbs.inference import MOST_ROUNDS, fit_lda
 from tailcut.verbs.options import check_options
 from tailcut.verbs.progress import steps
 from tailcut.verbs.survey import survey
@@ -72,7 +73,7 @@ def find_label_issues(
         found.moments.require_classes()
         ground = lay(found, views, depth, seed=seed, step=step)
         network = ground.network(ground.strengths[-1])
-        folds = fold_moments(
+        folds, _ = fold_moments(
             network, found.head, train, ground.views, n=found.moments.n, seed=seed, step=step
         )
         step("true labels")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import groupby
 
 import pandas as pd
@@ -13,33 +12,31 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
-from tailcut.errors import DataError
 from tailcut.network.head import Head
 from tailcut.network.stream import Batch, read
 from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
-from tailcut.numerics.latent import Latent, half_rank
+from tailcut.numerics.latent import Reading
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.groundwork import (
+from tailcut.verbs.groundwork import UNTOUCHED, Groundwork, Jury
+from tailcut.verbs.inference import (
+    GIVEN,
     MOST_ROUNDS,
     ROUNDS,
-    UNTOUCHED,
-    Groundwork,
-    Jury,
-    fit_lda,
+    Inferred,
+    Material,
+    half_rank,
+    infer,
+    reading_of,
 )
-from tailcut.verbs.viewing import fold_moments
 
 READOUTS = ("project", "centroid", "ridge", "lda")
 
 _TRIED = ("project", "centroid", "lda")
 """By default: ridge has LDA's directions in another scale, and is there for who asks for it."""
-
-ROUNDS_TRIED = (0, 1, 2, 4, MOST_ROUNDS)
-"""Rounds of inferring the true labels; 0 fits the given labels."""
 
 
 @dataclass(frozen=True)
@@ -47,21 +44,19 @@ class Candidate:
     """One way to cut: filter strength, readout, kept rank, and the labels it is fitted to.
 
     The readout "own head" is the network's head as it is, without a rank. After rounds of
-    inferring the true labels a readout is fitted to their posteriors, after none to the
-    labels as they were given.
+    inferring the true labels a readout is fitted to their posteriors, after self-training to
+    its pseudo-labels, else to the labels as they were given.
     """
 
     strength: float
     readout: str
     rank: int | None
-    rounds: int = 0
+    material: Material = GIVEN
 
     def __str__(self) -> str:
         rank = f" at rank {self.rank}" if self.rank else ""
-        labels = f" on labels inferred in {self.rounds} rounds" if self.rounds > 1 else ""
-        labels = " on labels inferred in one round" if self.rounds == 1 else labels
         layers = "" if math.isinf(self.strength) else f", all layers truncated at {self.strength:g}"
-        return f"{self.readout}{rank}{labels}{layers}"
+        return f"{self.readout}{rank}{self.material}{layers}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +70,9 @@ class Weighed:
         scores: Column for column; None without a jury.
         choice: None without a jury.
         models: The (truncated) network of each strength that readouts were fitted on.
-        moments: Of its features on views of all training samples, by strength and rounds; the
-            last label set is the one to fit.
-        latent: True labels inferred behind the last, the strongest filter; None where none
-            were asked for, or some class is too rare.
+        inferred: Views of all training samples behind each, and their true labels.
+        reading: How the jury reads its labels; None as they are given: where no labels were
+            inferred, or some class is too rare.
     """
 
     groundwork: Groundwork
@@ -87,8 +81,18 @@ class Weighed:
     scores: Scores | None
     choice: Choice | None
     models: dict[float, nn.Module]
-    moments: dict[tuple[float, int], Moments]
-    latent: Latent | None
+    inferred: dict[float, Inferred]
+    reading: Reading | None
+
+    @property
+    def suspicion(self) -> Reading | None:
+        """The noise as inference alone has it, which takes no hard sample for a wrong label.
+
+        Behind the last, the strongest filter.
+        """
+        *_, inferred = self.inferred.values()
+        readings = inferred.readings
+        return readings.get(Material(MOST_ROUNDS), readings.get(Material(ROUNDS)))
 
     def best_cut(self) -> int:
         """The candidate of least loss, the untouched network aside; without a jury the last."""
@@ -117,7 +121,7 @@ class Weighed:
             ranks_C,
             seed=seed,
             first=1,
-            transition_KK=_chances(self.latent),
+            transition_KK=_chances(self.reading),
         )
 
     def accuracies_on(self, batches: Batches) -> list[float]:
@@ -138,25 +142,32 @@ class Weighed:
                 predicted_NR = (logits_NK if bias_K is None else logits_NK + bias_K.cpu()).argmax(1)
                 predicted_NR = predicted_NR[:, None]
             else:
-                moments = self.moments[like.strength, like.rounds]
-                made = make_readout(like.readout, moments, head, model)
+                inferred = self.inferred[like.strength]
+                made = make_readout(like.readout, inferred, like.material, head, model)
                 predicted_NR = made.predictions(features_ND, [r for r in ranks if r]).cpu()
             found += (predicted_NR == labels_N[:, None]).double().mean(0).tolist()
         return found
 
     def temperature(self, index: int) -> float:
-        """Of least loss on the jury's labels; without a jury, of the inferred ones."""
+        """By the jury's labels; without a jury, of what the readouts say of the inferred ones."""
         if self.scores is None:
-            return self.latent.temperature if index and self.latent else 1.0
-        return float(self.scores.temperatures_C[index])
+            cut = self.candidates[index]
+            labels = replace(cut.material, samples="views")
+            reading = self.inferred[cut.strength].readings.get(labels) if index else None
+            return 1.0 if reading is None else reading.temperature
+        return self.scores.temperature(index)
 
     def table(self, chosen: int, clean: Batches | None = None) -> pd.DataFrame:
         """Candidates with accuracy and loss on the jury's labels, the chosen one marked.
 
         With true labels of other samples there is the accuracy on them, too.
         """
-        rows = [(c.strength, c.readout, c.rank, c.rounds) for c in self.candidates]
-        table = pd.DataFrame(rows, columns=["strength", "readout", "rank", "rounds"])
+        names = ["strength", "readout", "rank", "rounds", "self_training", "samples"]
+        rows = [
+            (each.strength, each.readout, each.rank, *astuple(each.material))
+            for each in self.candidates
+        ]
+        table = pd.DataFrame(rows, columns=names)
         table["rank"] = table["rank"].astype("Int64")
         if self.choice is not None:
             table["accuracy"] = self.choice.accuracy_C.numpy()
@@ -183,105 +194,100 @@ def weigh(
     """
     survey, jury, strengths = groundwork.survey, groundwork.jury, groundwork.strengths
     fitted = survey.head.bias and readout != "project"
-    rounds = 0 if readout == "project" else MOST_ROUNDS if jury else ROUNDS
     models = {strength: groundwork.network(strength) for strength in strengths}
-    moments: dict[tuple[float, int], Moments] = {}
-    last: Latent | None = None
-    for strength, model in models.items():
-        found, last = _moments(groundwork, model, train, rounds=rounds, seed=seed, step=step)
-        moments.update({(strength, after): each for after, each in found.items()})
+    inferred = {
+        strength: infer(groundwork, model, train, fitted=fitted, seed=seed, step=step)
+        for strength, model in models.items()
+    }
     step("candidates")
     if jury is None:
-        return _unjudged(groundwork, models, moments, last, readout=readout, rank=rank)
+        return _unjudged(groundwork, models, inferred, readout=readout, rank=rank)
     names: Sequence[str] = (readout,)
     if readout == "auto":
         names = _TRIED if fitted else ("project",)
-    chances_KK = _chances(last)
+    features = {each: features_of(survey.head, models[each], jury.batches) for each in models}
+    reading = reading_of(groundwork, features, inferred)
+    chances_KK = _chances(reading)
     own_heads = depth != "head" and readout in ("auto", "project") and rank == "auto"
     candidates, parts = _own_heads(groundwork, jury, chances_KK, all_of_them=own_heads)
     for strength, model in models.items():
-        features_ND = features_of(survey.head, model, jury.batches)
-        for name, after in _fits(names, [r for r in ROUNDS_TRIED if (strength, r) in moments]):
-            made = make_readout(name, moments[strength, after], survey.head, model)
+        for name, material in _fits(names, inferred[strength]):
+            made = make_readout(name, inferred[strength], material, survey.head, model)
             ranks = geometric_ranks(made.max_rank) if rank == "auto" else made.ranks([int(rank)])
-            candidates += [Candidate(strength, name, r, after) for r in ranks]
-            logits = made.prefix_logits(features_ND, ranks)
+            candidates += [Candidate(strength, name, r, material) for r in ranks]
+            logits = made.prefix_logits(features[strength], ranks)
             parts.append(Scores.of(logits, jury.labels_N, chances_KK))
     scores, ranks_C = Scores.joined(parts), _ranks(candidates, survey.head.width)
     choice = choose(scores, jury.labels_N, ranks_C, seed=seed, transition_KK=chances_KK)
-    return Weighed(groundwork, jury, candidates, scores, choice, models, moments, last)
+    return Weighed(groundwork, jury, candidates, scores, choice, models, inferred, reading)
 
 
-def _chances(latent: Latent | None) -> Tensor | None:
+def _chances(reading: Reading | None) -> Tensor | None:
     """P(given | true) by which the jury's labels are read; None takes them as they are."""
-    return None if latent is None else latent.transition_KK
+    return None if reading is None else reading.noise.transition_KK
 
 
-def _fits(names: Sequence[str], rounds: Sequence[int]) -> list[tuple[str, int]]:
-    """Readouts with the rounds that they are fitted after; `project` fits no labels."""
-    return [(name, r) for name in names for r in (rounds if name != "project" else rounds[:1])]
-
-
-def _moments(
-    groundwork: Groundwork,
-    model: nn.Module,
-    train: Batches,
-    *,
-    rounds: int,
-    seed: int,
-    step: Callable[[str], None],
-) -> tuple[dict[int, Moments], Latent | None]:
-    """Of all training samples under the views, by rounds, and the labels inferred last.
-
-    Where some class is too rare for its labels to be inferred, only the given ones are there.
-    """
-    survey = groundwork.survey
-    folds = fold_moments(
-        model, survey.head, train, groundwork.views, n=survey.moments.n, seed=seed, step=step
-    )
-    moments, last = {0: folds.whole()}, None
-    step("true labels")
-    with suppress(DataError):
-        states = folds.latents(rounds, fit_lda, Spectrum.of(moments[0])) if rounds else ()
-        for after, last in enumerate(states, 1):
-            if after in (*ROUNDS_TRIED, rounds):
-                moments[after] = folds.whole(last.posterior_NK)
-    return moments, last
+def _fits(names: Sequence[str], inferred: Inferred) -> list[tuple[str, Material]]:
+    """Readouts with what they are fitted to; beside LDA the others fit no inferred labels."""
+    alone = len(names) == 1
+    return [
+        (name, material)
+        for name in names
+        for material in inferred.moments
+        if (
+            material == GIVEN
+            if name == "project"
+            else alone or name == "lda" or not material.rounds
+        )
+    ]
 
 
 def _unjudged(
     groundwork: Groundwork,
     models: dict[float, nn.Module],
-    moments: dict[tuple[float, int], Moments],
-    latent: Latent | None,
+    inferred: dict[float, Inferred],
     *,
     readout: str,
     rank: int | str,
 ) -> Weighed:
     """The one cut that is made without a choice: LDA on the inferred labels at half the ranks.
 
-    For a caller who fits no labels, the own head behind the filter, at the rank asked for.
+    The noise is that before any self-training, see `Weighed.suspicion`. For a caller
+    who fits no labels, it is the own head behind the filter, at the rank asked for.
     """
     (strength, model), head = next(iter(models.items())), groundwork.survey.head
+    found = inferred[strength]
     name = "lda" if readout == "auto" else readout
-    rounds = max(after for _, after in moments) if head.bias else 0
-    if rounds == 0 and rank == "auto":
+    *_, material = found.moments
+    fitted = head.bias and material.rounds > 0
+    if not fitted and rank == "auto":
         cut = Candidate(strength, "own head", None)
     else:
-        made = make_readout(name if rounds else "project", moments[strength, rounds], head, model)
-        kept = half_rank(made) if rank == "auto" else made.ranks([int(rank)])[0]
-        cut = Candidate(strength, made.name, kept, rounds)
+        name, material = (name, material) if fitted else ("project", GIVEN)
+        made = make_readout(name, found, material, head, model)
+        half = half_rank(found.spectra[material.samples])
+        kept = half if rank == "auto" else made.ranks([int(rank)])[0]
+        cut = Candidate(strength, made.name, kept, material)
     candidates = [Candidate(UNTOUCHED, "own head", None), cut]
-    return Weighed(groundwork, None, candidates, None, None, models, moments, latent)
+    reading = found.readings.get(Material(ROUNDS))
+    return Weighed(groundwork, None, candidates, None, None, models, inferred, reading)
 
 
-def make_readout(name: str, moments: Moments, head: Head, model: nn.Module) -> Readout:
-    """A readout by name, of the last label set; `project` takes the head that is in the model."""
+def make_readout(
+    name: str, inferred: Inferred, material: Material, head: Head, model: nn.Module
+) -> Readout:
+    """A readout by name, fitted to a material; `project` takes the head that is in the model."""
+    moments, spectrum = inferred.moments[material], inferred.spectra[material.samples]
     if name == "project":
-        weight_KD, bias_K = head.parameters(model)
-        return Readout.project(Spectrum.of(moments, centred=head.bias), weight_KD, bias_K)
+        return own_head(moments, head, model)
     fits = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
-    return fits[name](moments, moments.label_sets[-1])
+    return fits[name](moments, moments.label_sets[-1], spectrum=spectrum)
+
+
+def own_head(moments: Moments, head: Head, model: nn.Module) -> Readout:
+    """The head that is in the model, in the directions of its features."""
+    weight_KD, bias_K = head.parameters(model)
+    return Readout.project(Spectrum.of(moments, centred=head.bias), weight_KD, bias_K)
 
 
 def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tensor:

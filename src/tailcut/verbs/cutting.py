@@ -10,8 +10,9 @@ from tailcut.errors import HeadError
 from tailcut.network.surgery import equivalence, folded
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
-from tailcut.verbs.candidates import Weighed, features_of, make_readout
+from tailcut.verbs.candidates import Weighed, features_of, make_readout, own_head
 from tailcut.verbs.groundwork import UNTOUCHED
+from tailcut.verbs.inference import GIVEN
 
 _COARSE = 0.01
 
@@ -47,15 +48,14 @@ def cut(weighed: Weighed, index: int) -> Cut:
     head, sharpness = survey.head, 1 / weighed.temperature(index)
     before = weighed.network(chosen.strength)
     if chosen.rank is None:
-        probe = make_readout("project", _moments(weighed, chosen.strength, before), head, before)
+        probe = own_head(_moments(weighed, chosen.strength, before), head, before)
         if index == 0:
             return Cut(before, probe, before, 0.0)
         weight_KD, bias_K = head.parameters(before)
         bias_K = None if bias_K is None else bias_K * sharpness
         return Cut(before, probe, folded(before, head, weight_KD * sharpness, bias_K), 0.0)
-    moments = weighed.moments[chosen.strength, chosen.rounds]
-    probe = make_readout(chosen.readout, moments, head, before)
-    probe = probe.scaled(sharpness)
+    inferred = weighed.inferred[chosen.strength]
+    probe = make_readout(chosen.readout, inferred, chosen.material, head, before).scaled(sharpness)
     model = folded(before, head, *probe.fold(chosen.rank))
     inputs = survey.sample[0].inputs
     difference = equivalence(before, head, probe, chosen.rank, model, inputs)
@@ -73,8 +73,8 @@ def _moments(weighed: Weighed, strength: float, before: nn.Module) -> Moments:
     survey = weighed.groundwork.survey
     if strength == UNTOUCHED:
         return survey.moments
-    if (strength, 0) in weighed.moments:
-        return weighed.moments[strength, 0]
+    if strength in weighed.inferred:
+        return weighed.inferred[strength].moments[GIVEN]
     moments = Moments(survey.head.width, survey.head.classes)
     for batch in survey.sample:
         features_ND = features_of(survey.head, before, [batch])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from tailcut.numerics.choice import Gain, Verdict
-from tailcut.numerics.latent import Latent
+from tailcut.numerics.latent import Reading
 from tailcut.verbs.candidates import Weighed
 from tailcut.verbs.groundwork import Jury
 
@@ -48,13 +48,13 @@ def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
     choice, jury = weighed.choice, weighed.jury
     if choice is None or jury is None:
         return _unjudged(weighed)
-    told = _told(choice.gain, jury, weighed.latent)
+    told = _told(choice.gain, jury, weighed.reading)
     if choice.verdict == "cut":
         reason = f"{weighed.candidates[choice.index]}: {told}"
         return Decision("cut", choice.index, reason, choice.gain)
-    if choice.gain.mean > 0 and _many_look_wrong(weighed.latent):
+    if choice.gain.mean > 0 and _many_look_wrong(weighed.suspicion):
         index = weighed.best_cut()
-        reason = f"{weighed.candidates[index]}: {told}, and {_found(weighed.latent)}"
+        reason = f"{weighed.candidates[index]}: {told}, and {_found(weighed.suspicion)}"
         return Decision("cut", index, reason, choice.gain)
     return Decision("leave", 0, f"no cut gains for sure ({told}); nothing is changed", choice.gain)
 
@@ -63,7 +63,7 @@ def _as_asked(weighed: Weighed, seed: int) -> Decision:
     index, gain = weighed.best_cut(), weighed.cross_fitted_gain(seed)
     told = f"{weighed.candidates[index]}, as asked for"
     if gain is not None and weighed.jury is not None:
-        told = f"{told}: {_told(gain, weighed.jury, weighed.latent)}"
+        told = f"{told}: {_told(gain, weighed.jury, weighed.reading)}"
     return Decision("cut", index, told, gain)
 
 
@@ -73,26 +73,26 @@ def _unjudged(weighed: Weighed) -> Decision:
     Where the noise is overestimated the cut changes little: its filter is gentle, and the
     labels inferred are close to those given.
     """
-    latent = weighed.latent
-    if latent is None:
+    reading = weighed.suspicion
+    if reading is None:
         return Decision("unknown", 0, f"nobody can judge a cut; {_BRING}", None)
-    if not latent.informed:
+    if not reading.informed:
         doubt = "the features tell too little of the training labels to judge a cut by them"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    if not _many_look_wrong(latent):
-        doubt = f"{_found(latent)}, too few to cut without held-out labels to judge by"
+    if not _many_look_wrong(reading):
+        doubt = f"{_found(reading)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    return Decision("cut", 1, f"{weighed.candidates[1]}: {_found(latent)}", None)
+    return Decision("cut", 1, f"{weighed.candidates[1]}: {_found(reading)}", None)
 
 
-def _told(gain: Gain, jury: Jury, latent: Latent | None) -> str:
-    corrected = "" if latent is None else ", corrected for label noise"
+def _told(gain: Gain, jury: Jury, reading: Reading | None) -> str:
+    corrected = "" if reading is None else ", corrected for label noise"
     return f"{gain} on {jury.described}{corrected}"
 
 
-def _many_look_wrong(latent: Latent | None) -> TypeGuard[Latent]:
-    return latent is not None and latent.informed and latent.rate >= _ENOUGH_NOISE
+def _many_look_wrong(reading: Reading | None) -> TypeGuard[Reading]:
+    return reading is not None and reading.informed and reading.noise.rate >= _ENOUGH_NOISE
 
 
-def _found(latent: Latent) -> str:
-    return f"{100 * latent.rate:.0f} % of the training labels or more look wrong"
+def _found(reading: Reading) -> str:
+    return f"{100 * reading.noise.rate:.0f} % of the training labels or more look wrong"

@@ -215,7 +215,7 @@ def examine(
         moments=found.moments,
         memorisation=found.memorisation,
         views=ground.screened,
-        noise=None if weighed.latent is None else weighed.latent.noise,
+        noise=None if weighed.reading is None else weighed.reading.noise,
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(weighed.jury, weighed.accuracy_of(0), decision.gain, decision.index),
         clean=_on_true_labels(found, made, train, clean_N, clean_batches),

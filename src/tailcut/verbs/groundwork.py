@@ -12,11 +12,8 @@ from torch import Tensor, nn
 from tailcut.network.filters import LayerMoments, truncated_copy
 from tailcut.network.stream import Batch, logits_of
 from tailcut.network.views import View, Views, as_views
-from tailcut.numerics.choice import halves, standard_error_rule
-from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import Readout
-from tailcut.numerics.scores import Scores
-from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.choice import halves
+from tailcut.numerics.scores import Scores, standard_error_rule
 from tailcut.verbs.screening import Screened, labels_of, screen
 from tailcut.verbs.survey import Survey
 
@@ -34,12 +31,6 @@ REFERENCE_STRENGTH = 300.0
 
 UNJUDGED_STRENGTH = 3_000.0
 """Where nobody can choose: it costs clean networks hardly anything (docs/LOG.md)."""
-
-ROUNDS = 4
-"""Of inferring the true labels, where nobody can choose how many."""
-
-MOST_ROUNDS = 8
-"""Of inferring the true labels; the noise rate is best after so many (docs/LOG.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +78,12 @@ class Groundwork:
         """Views that readouts are fitted on."""
         return [screened.view for screened in self.screened if screened.kept]
 
+    @property
+    def memory(self) -> float:
+        """Mean memorisation under the views that readouts are fitted on."""
+        left = [screened.memorisation for screened in self.screened if screened.kept]
+        return sum(left) / len(left) if left else 1.0
+
     def network(self, strength: float) -> nn.Module:
         """The network with every layer truncated, BatchNorm statistics taken on the sample."""
         return _truncated(self.survey, self.layers, strength)
@@ -119,11 +116,6 @@ def lay(
     best = sorted(_best_on_halves(scores, places, seed))
     strengths = [allowed[place] for place in best]
     return Groundwork(survey, layers, screened, jury, tried, own_NCK, strengths)
-
-
-def fit_lda(moments: Moments, label_set: str, spectrum: Spectrum) -> Readout:
-    """The readout that true labels are inferred with."""
-    return Readout.lda(moments, label_set, spectrum=spectrum)
 
 
 def _layer_moments(survey: Survey, seed: int, *, needed: bool) -> LayerMoments:

@@ -162,14 +162,16 @@ def repair(
 ) -> Repair:
     """Cut memorised label noise out of a trained network: no retraining, no clean labels.
 
-    Readouts are fitted on views of the training samples, under which the network has forgotten
-    the labels it memorised, behind the one or two best strengths of truncating all layers: to
-    the given labels, and to the true ones as readouts of other folds infer them. Each is judged
-    by held-out given labels at ranks four to an octave, and the best is folded into a copy of
-    the network if it gains for sure, or if enough training labels look wrong. Else nothing is
-    changed. Without a holdout one gentle cut is made where enough labels look wrong.
+    Readouts are fitted behind the one or two best strengths of truncating all layers: to the
+    given labels, and to the true ones as readouts of other folds infer them from views of the
+    training samples, under which the network has forgotten the labels it memorised, by
+    expectation maximisation and by self-training; to the views, and to the samples as they
+    are. Each is judged by held-out given labels at ranks four to an octave, and the best is
+    folded into a copy of the network if it gains for sure, or if enough training labels look
+    wrong. Else nothing is changed. Without a holdout one gentle cut is made where enough labels
+    look wrong.
 
-    The mean features of every training sample are held meanwhile: N x D in float32.
+    Two feature vectors of every training sample are held meanwhile: 2 x N x D in float32.
 
     Args:
         model: A trained classifier; it is never changed.

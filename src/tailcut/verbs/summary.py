@@ -32,11 +32,14 @@ def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]
         "readout": chosen.readout,
         "rank": spectrum.width if chosen.rank is None else chosen.rank,
         "width": spectrum.width,
-        "rounds": chosen.rounds,
+        "rounds": chosen.material.rounds,
+        "self_training": chosen.material.self_training,
+        "samples": chosen.material.samples,
         "strength": _finite(chosen.strength),
         "memorisation": {
             "train": diagnosis.memorisation,
             "views": {each.view.name: each.memorisation for each in diagnosis.views},
+            "kept": [each.view.name for each in diagnosis.views if each.kept],
         },
         "noise": None
         if diagnosis.noise is None

@@ -27,7 +27,7 @@ def through_views(
 ) -> Iterator[tuple[Batch, Tensor, list[Inputs]]]:
     """Every batch with its samples' numbers (N,) and its inputs under every view.
 
-    Without views the inputs are as they are. A sample's number is its index, or its place
+    A sample's number is its index, or its place
     where the loader yields none.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -38,7 +38,7 @@ def through_views(
         if batch.index is not None:
             numbers_N = batch.index.cpu()
         drawn = [view(batch.inputs, generator) for _ in range(repeats) for view in views]
-        yield batch, numbers_N, drawn or [batch.inputs]
+        yield batch, numbers_N, drawn
 
 
 def fold_moments(
@@ -50,8 +50,8 @@ def fold_moments(
     n: int,
     seed: int,
     step: Callable[[str], None],
-) -> FoldMoments:
-    """Moments of all training samples under every view (as they are, without any).
+) -> tuple[FoldMoments, FoldMoments]:
+    """Moments of all training samples under every view, and as they are: the same without views.
 
     Args:
         model: The network, perhaps truncated.
@@ -62,14 +62,18 @@ def fold_moments(
         seed: Of the views.
         step: Told of every batch.
     """
-    moments = FoldMoments(head.width, head.classes)
+    plain = FoldMoments(head.width, head.classes)
+    moments = FoldMoments(head.width, head.classes) if views else plain
     for batch, numbers_N, inputs in through_views(
         train, views, classes=head.classes, repeats=draws(n, views), seed=seed
     ):
         step("views of the training data")
-        features = [head.features_and_logits(model, each)[0] for each in inputs]
-        moments.update(torch.stack(features), batch.labels, numbers_N)
-    return moments
+        if views:
+            features = [head.features_and_logits(model, each)[0] for each in inputs]
+            moments.update(torch.stack(features), batch.labels, numbers_N)
+        features_ND = head.features_and_logits(model, batch.inputs)[0]
+        plain.update(features_ND[None], batch.labels, numbers_N)
+    return moments, plain
 
 
 def viewed(batches: Sequence[Batch], view: View, seed: int) -> list[Batch]:
