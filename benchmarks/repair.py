@@ -132,23 +132,20 @@ def measure(done: Experiment) -> dict[str, Any]:
             "best candidate": float(candidates["clean"].max()),
         },
         "issues_auroc": issues_auroc(done),
-        "cost": cost(fix, done.network, train),
+        "passes": passes(fix, done.network, train),
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
     }
 
 
-def cost(fix: tailcut.Repair, network: nn.Module, train: Batches) -> dict[str, float]:
-    """Views fitted on, and seconds of all but the report in those of one pass over the data."""
+def passes(fix: tailcut.Repair, network: nn.Module, train: Batches) -> float:
+    """What the repair took, but for its report, over one pass of the network over the data."""
     start = perf_counter()
     for inputs, *_ in train:
         logits_of(network, inputs)
     one_pass = perf_counter() - start
-    spent = {step: s for step, s in fix.summary["seconds"].items() if step != _REPORT}
-    return {
-        "views": len(fix.summary["memorisation"]["kept"]),
-        "passes": sum(spent.values()) / one_pass,
-    }
+    spent = sum(s for step, s in fix.summary["seconds"].items() if step != _REPORT)
+    return spent / one_pass
 
 
 def brief(summary: dict[str, Any]) -> dict[str, Any]:
@@ -196,8 +193,7 @@ def read(results: Path) -> pd.DataFrame:
                 "wrong labels": 100 * result["noise_rate"],
                 "wrong labels, estimated": 100 * result["with_holdout"]["noise"]["rate"],
                 "label issues AUROC": None if auroc is None else 100 * auroc,
-                "views": result.get("cost", {}).get("views"),
-                "time in passes": result.get("cost", {}).get("passes"),
+                "time in passes": result.get("passes"),
                 "cut": 100.0 * (result["with_holdout"]["verdict"] == "cut"),
                 "cut, no holdout": 100.0 * (result["without_holdout"]["verdict"] == "cut"),
             }

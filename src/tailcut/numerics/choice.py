@@ -66,6 +66,7 @@ class Choice:
 
     Attributes:
         index: Of the candidate; 0 is the untouched network.
+        best: The candidate that would be chosen if something had to be, the untouched aside.
         verdict: "cut" if the lower end of the gain is above 0, else "leave".
         gain: Cross-fitted: each half of the samples reports on the other half's choice.
         accuracy_C: Of every candidate on all samples.
@@ -73,6 +74,7 @@ class Choice:
     """
 
     index: int
+    best: int
     verdict: Verdict
     gain: Gain
     accuracy_C: Tensor
@@ -113,12 +115,13 @@ def choose(
     gain = cross_fitted(
         scores, labels_N, ranks_C, seed=seed, tolerance=tolerance, transition_KK=transition_KK
     )
-    losses_NC, index = scores.losses(), 0
-    if gain.low > 0:
-        index = 1 + standard_error_rule(losses_NC[:, 1:], -ranks_C[1:], tolerance)
+    losses_NC, best = scores.losses(), 0
+    if len(ranks_C) > 1:
+        best = 1 + standard_error_rule(losses_NC[:, 1:], -ranks_C[1:], tolerance)
+    index = best if gain.low > 0 else 0
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
     verdict: Verdict = "cut" if index else "leave"
-    return Choice(index, verdict, gain, hits_NC.mean(0), losses_NC.mean(0))
+    return Choice(index, best, verdict, gain, hits_NC.mean(0), losses_NC.mean(0))
 
 
 def cross_fitted(

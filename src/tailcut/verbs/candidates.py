@@ -95,10 +95,8 @@ class Weighed:
         return readings.get(Material(MOST_ROUNDS), readings.get(Material(ROUNDS)))
 
     def best_cut(self) -> int:
-        """The candidate of least loss, the untouched network aside; without a jury the last."""
-        if self.choice is None:
-            return len(self.candidates) - 1
-        return 1 + int(self.choice.loss_C[1:].argmin())
+        """The candidate to choose, the untouched network aside; without a jury the last."""
+        return len(self.candidates) - 1 if self.choice is None else self.choice.best
 
     def accuracy_of(self, index: int) -> float | None:
         """Of a candidate on the jury's labels; None without a jury."""

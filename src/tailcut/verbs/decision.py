@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeGuard
 
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.latent import Reading
@@ -52,9 +51,10 @@ def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
     if choice.verdict == "cut":
         reason = f"{weighed.candidates[choice.index]}: {told}"
         return Decision("cut", choice.index, reason, choice.gain)
-    if choice.gain.mean > 0 and _many_look_wrong(weighed.suspicion):
+    suspicious = _suspicious(weighed)
+    if choice.gain.mean > 0 and suspicious is not None:
         index = weighed.best_cut()
-        reason = f"{weighed.candidates[index]}: {told}, and {_found(weighed.suspicion)}"
+        reason = f"{weighed.candidates[index]}: {told}, and {_found(suspicious)}"
         return Decision("cut", index, reason, choice.gain)
     return Decision("leave", 0, f"no cut gains for sure ({told}); nothing is changed", choice.gain)
 
@@ -79,7 +79,7 @@ def _unjudged(weighed: Weighed) -> Decision:
     if not reading.informed:
         doubt = "the features tell too little of the training labels to judge a cut by them"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    if not _many_look_wrong(reading):
+    if _suspicious(weighed) is None:
         doubt = f"{_found(reading)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
     return Decision("cut", 1, f"{weighed.candidates[1]}: {_found(reading)}", None)
@@ -90,8 +90,19 @@ def _told(gain: Gain, jury: Jury, reading: Reading | None) -> str:
     return f"{gain} on {jury.described}{corrected}"
 
 
-def _many_look_wrong(reading: Reading | None) -> TypeGuard[Reading]:
-    return reading is not None and reading.informed and reading.noise.rate >= _ENOUGH_NOISE
+def _suspicious(weighed: Weighed) -> Reading | None:
+    """A reading by which many labels look wrong.
+
+    The jury's own may come from self-training, which takes hard samples for wrong ones: there
+    twice as many are asked for.
+    """
+    for reading, enough in (
+        (weighed.suspicion, _ENOUGH_NOISE),
+        (weighed.reading, 2 * _ENOUGH_NOISE),
+    ):
+        if reading is not None and reading.informed and reading.noise.rate >= enough:
+            return reading
+    return None
 
 
 def _found(reading: Reading) -> str:

@@ -39,7 +39,6 @@ def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]
         "memorisation": {
             "train": diagnosis.memorisation,
             "views": {each.view.name: each.memorisation for each in diagnosis.views},
-            "kept": [each.view.name for each in diagnosis.views if each.kept],
         },
         "noise": None
         if diagnosis.noise is None

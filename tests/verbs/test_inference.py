@@ -1,0 +1,76 @@
+"""What readouts are fitted to, and how the jury's labels are read."""
+
+import pytest
+import torch
+
+import tailcut
+from reference import gaussian
+from tailcut.lab import noise
+from tailcut.numerics.latent import FoldMoments
+from tailcut.numerics.spectrum import Spectrum
+from tailcut.verbs.inference import ROUNDS, SELF_TRAINING, Material, _unjudged
+
+CLASSES = 4
+
+
+@pytest.fixture(scope="module")
+def fix(memoriser):
+    p = memoriser.problem
+    return tailcut.repair(
+        memoriser.network, p.train.loader(), p.holdout.loader(), depth="head", progress=False
+    )
+
+
+def test_labels_of_every_origin_are_fitted_under_views_and_without(fix):
+    table = fix.candidates[fix.candidates["readout"] == "lda"]
+    found = set(zip(table["rounds"], table["self_training"], table["samples"], strict=True))
+    origins = [(0, 0), (1, 0), (2, 0), (4, 0), (8, 0), (0, 2), (2, 2), (4, 2)]
+    assert found == {(*each, s) for each in origins for s in ("views", "as they are")}
+    nearest = fix.candidates[fix.candidates["readout"] == "centroid"]
+    assert not nearest["rounds"].any()
+    assert fix.summary["self_training"] in (0, SELF_TRAINING)
+    assert fix.summary["samples"] in ("views", "as they are")
+
+
+def test_the_reading_finds_the_noise_that_is_there(fix, memoriser):
+    train = memoriser.problem.train
+    wrong = float((train.given != train.clean).double().mean())
+    assert fix.summary["noise"]["rate"] == pytest.approx(wrong, abs=0.06)
+
+
+def test_without_views_samples_as_they_are_are_fitted_once(memoriser):
+    p = memoriser.problem
+    bare = tailcut.repair(
+        memoriser.network,
+        p.train.loader(),
+        p.holdout.loader(),
+        views=[],
+        depth="head",
+        readout="centroid",
+        progress=False,
+    )
+    assert set(bare.candidates["samples"]) == {"views"}
+
+
+@pytest.mark.parametrize(
+    ("spread", "remembers", "trained"), [(0.35, True, True), (0.35, False, False), (2, True, False)]
+)
+def test_without_a_jury_self_training_is_for_memory_and_for_classes_apart(
+    spread, remembers, trained
+):
+    true_N = torch.arange(1000) % CLASSES
+    features_VND = torch.eye(CLASSES, 6)[true_N] + spread * gaussian(2, 1000, 6).float()
+    given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, 0.4), seed=0)
+    folds = FoldMoments(6, CLASSES).update(features_VND, given_N, torch.arange(1000))
+    states = _unjudged(folds, Spectrum.of(folds.whole()), remembers=remembers)
+    told = [Material(ROUNDS)] + [Material(ROUNDS, SELF_TRAINING)] * trained
+    assert [material for material, _ in states] == told
+
+
+def test_a_material_tells_itself_in_words():
+    assert str(Material()) == ""
+    assert str(Material(2)) == " on labels inferred in 2 rounds"
+    assert str(Material(0, 2)) == " after 2 rounds of self-training"
+    assert str(Material(1, 2, "as they are")) == (
+        " on labels inferred in one round, after 2 rounds of self-training, of samples as they are"
+    )
