@@ -88,8 +88,9 @@ def infer(
 ) -> Inferred:
     """Take the moments and infer the labels, by views alone: there is less memory.
 
-    With a jury readouts may be fitted to views, or to samples as they are; without one the
-    last material, on both, is the one to fit. Where no labels are to be fitted, or some class
+    With a jury readouts may be fitted to views, or, with labels that self-training has let go
+    of, to samples as they are, which remember the given ones. Without a jury the last
+    material, on both, is the one to fit. Where no labels are to be fitted, or some class
     is too rare for its labels to be inferred, only the given ones are there.
     """
     survey = groundwork.survey
@@ -105,7 +106,7 @@ def infer(
         for samples, each in parts.items()
     }
     spectra = {samples: Spectrum.of(whole) for samples, whole in wholes.items()}
-    moments = {Material(samples=samples): whole for samples, whole in wholes.items()}
+    moments = {GIVEN: wholes["views"]}
     readings: dict[Material, Reading] = {}
     with suppress(DataError):
         if groundwork.jury:
@@ -117,8 +118,9 @@ def infer(
             readings[material] = state.reading
             labels_NK = state.probabilities_NK if material.self_training else state.posterior_NK
             for samples, whole in wholes.items():
-                fitting = relabelled(whole, parts[samples], labels_NK)
-                moments[replace(material, samples=samples)] = fitting
+                if samples != "as they are" or material.self_training:
+                    fitting = relabelled(whole, parts[samples], labels_NK)
+                    moments[replace(material, samples=samples)] = fitting
     return Inferred(spectra, moments, readings)
 
 
