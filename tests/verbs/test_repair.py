@@ -174,7 +174,7 @@ def test_a_network_trained_on_clean_labels_is_left_alone(clean_network):
 
 def test_a_holdout_too_small_to_be_sure_leaves_it_to_the_training_labels(memoriser):
     p = memoriser.problem
-    few = p.holdout.rows(slice(30)).loader()
+    few = p.holdout.rows(slice(25)).loader()
     fix = tailcut.repair(
         memoriser.network, p.train.loader(), few, clean=p.test.loader(), progress=False
     )
