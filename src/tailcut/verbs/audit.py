@@ -73,8 +73,8 @@ def find_label_issues(
         found.moments.require_classes()
         ground = lay(found, views, depth, seed=seed, step=step)
         network = ground.network(ground.strengths[-1])
-        folds, _ = fold_moments(
-            network, found.head, train, ground.views, n=found.moments.n, seed=seed, step=step
+        (folds,) = fold_moments(
+            network, found.head, train, [ground.views], n=found.moments.n, seed=seed, step=step
         )
         step("true labels")
         _require_every_class(folds)

@@ -226,18 +226,17 @@ def _chances(reading: Reading | None) -> Tensor | None:
 
 
 def _fits(names: Sequence[str], inferred: Inferred) -> list[tuple[str, Material]]:
-    """Readouts with what they are fitted to; beside LDA the others fit no inferred labels."""
-    alone = len(names) == 1
-    return [
-        (name, material)
-        for name in names
-        for material in inferred.moments
-        if (
-            material == GIVEN
-            if name == "project"
-            else alone or name == "lda" or not material.rounds
-        )
-    ]
+    """Readouts with what they are fitted to.
+
+    `project` fits no labels, and beside LDA the others none of expectation maximisation.
+    """
+
+    def takes(name: str, material: Material) -> bool:
+        if name == "project":
+            return material == GIVEN
+        return name == "lda" or len(names) == 1 or material.rounds == 0
+
+    return [(name, each) for name in names for each in inferred.moments if takes(name, each)]
 
 
 def _unjudged(

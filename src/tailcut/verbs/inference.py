@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -33,19 +34,22 @@ _SELF_TRAINED = (0, 2, 4)
 _MUCH_MEMORY, _SURE = 0.2, 0.75
 
 
-@dataclass(frozen=True, order=True)
+Samples: TypeAlias = Literal["views", "as they are", "both"]
+
+
+@dataclass(frozen=True)
 class Material:
     """What a readout is fitted to: labels, and samples.
 
     Attributes:
         rounds: Of inferring the true labels by expectation maximisation; 0 for those given.
         self_training: Rounds of self-training after them.
-        samples: "views" of them, samples "as they are", or "both".
+        samples: "views" of them (as they are, where there are none), "as they are", or "both".
     """
 
     rounds: int = 0
     self_training: int = 0
-    samples: str = "views"
+    samples: Samples = "views"
 
     def __str__(self) -> str:
         parts = []
@@ -72,7 +76,7 @@ class Inferred:
         readings: What each of the inferred labels, of views, say of the noise.
     """
 
-    spectra: dict[str, Spectrum]
+    spectra: dict[Samples, Spectrum]
     moments: dict[Material, Moments]
     readings: dict[Material, Reading]
 
@@ -93,19 +97,24 @@ def infer(
     material, on both, is the one to fit. Where no labels are to be fitted, or some class
     is too rare for its labels to be inferred, only the given ones are there.
     """
-    survey = groundwork.survey
-    viewed, plain = fold_moments(
-        model, survey.head, train, groundwork.views, n=survey.moments.n, seed=seed, step=step
+    survey, views = groundwork.survey, groundwork.views
+    groups = [views, []] if views else [[]]
+    viewed, *plain = fold_moments(
+        model, survey.head, train, groups, n=survey.moments.n, seed=seed, step=step
     )
-    parts = {"views": [viewed]}
-    if viewed is not plain:
-        parts |= {"as they are": [plain]} if groundwork.jury else {"both": [viewed, plain]}
+    parts: dict[Samples, list[FoldMoments]] = {"views": [viewed]}
+    if plain and groundwork.jury:
+        parts["as they are"] = plain
+    elif plain:
+        parts["both"] = [viewed, *plain]
     step("true labels")
-    wholes = {
+    wholes: dict[Samples, Moments] = {
         samples: Moments.merged([fold for part in each for fold in part.folds])
         for samples, each in parts.items()
     }
-    spectra = {samples: Spectrum.of(whole) for samples, whole in wholes.items()}
+    spectra: dict[Samples, Spectrum] = {
+        samples: Spectrum.of(whole) for samples, whole in wholes.items()
+    }
     moments = {GIVEN: wholes["views"]}
     readings: dict[Material, Reading] = {}
     with suppress(DataError):
