@@ -364,7 +364,11 @@ def environment():
 
 
 def half_a_grid(folder):
-    """In a process of its own: one run ends, the other waits for a gate."""
+    """In a process of its own: one run ends, the other waits for a gate.
+
+    A process that a shell started in its background ignores interrupts, as do its children.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run(jobs(folder, "good", "waits"), work, Path(folder) / "runs", workers=1)
 
 
