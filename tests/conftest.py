@@ -63,9 +63,17 @@ def clean_network():
     return _trained(0.0)
 
 
-def _trained(rate):
+@pytest.fixture(scope="session")
+def convolutions():
+    """A small digits CNN whose wrong labels, 40 %, are remembered until there is noise."""
+    from tailcut.lab.training import Recipe
+
+    return _trained(0.4, "cnn-8", Recipe(epochs=60, learning_rate=0.02))
+
+
+def _trained(rate, network="mlp", recipe=None):
     from tailcut.lab.data import digits_problem
     from tailcut.lab.experiment import conduct
     from tailcut.lab.training import DIGITS
 
-    return conduct("mlp", digits_problem(rate=rate, seed=0), DIGITS, seed=0)
+    return conduct(network, digits_problem(rate=rate, seed=0), recipe or DIGITS, seed=0)

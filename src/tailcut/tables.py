@@ -7,14 +7,17 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from tailcut.network.filters import Filter
+
 
 def verdict(summary: dict[str, Any]) -> Table:
     """The verdict and the numbers behind it, two columns."""
     table = Table(show_header=False, title=summary["title"], title_justify="left")
     table.add_row("verdict", f"{summary['verdict']}: {summary['reason']}")
     kept = f"rank {summary['rank']} of {summary['width']}"
-    layers = "" if summary["strength"] is None else f", all layers at {summary['strength']:g}"
-    table.add_row("network", f"{summary['readout']}, {kept}{layers}")
+    layers = str(Filter(summary["strength"] or float("inf"), summary["denoising"]))
+    told = ", ".join(part for part in (summary["readout"], kept, layers) if part)
+    table.add_row("network", told)
     for name, told in (("holdout", "held-out given labels"), ("clean", "true labels")):
         judged = summary[name]
         if judged is not None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from network_reference import filtered_by_eigenvectors, same_state, seeded, state_of
-from tailcut.network.filters import LayerMoments, soft, truncate_layers
+from tailcut.network.filters import Filter, LayerMoments, truncate_layers
 from tailcut.network.stream import logits_of
 
 WIDTH, HEADS, TOKENS = 8, 2, 5
@@ -77,7 +77,9 @@ def test_both_projections_are_filtered_and_nothing_else():
     model, inputs = attending(), tokens()
     twin = attending()
     before = state_of(model)
-    truncate_layers(twin, LayerMoments(model, len(inputs), skip=["head"]).update(inputs), soft(30))
+    truncate_layers(
+        twin, LayerMoments(model, len(inputs), skip=["head"]).update(inputs), Filter(30)
+    )
     assert same_state(state_of(model), before)
     changed = {key for key, value in twin.state_dict().items() if not value.equal(before[key])}
     assert changed == {"attend.in_proj_weight", "attend.out_proj.weight"}
@@ -151,7 +153,7 @@ def test_every_layer_of_a_vision_transformer_is_truncated(make):
     moments = LayerMoments(model, 8, skip=[head]).update(inputs)
     assert set(moments.grams) == layers
     before, logits_NK = state_of(model), logits_of(model, inputs)
-    truncate_layers(model, moments, soft(10))
+    truncate_layers(model, moments, Filter(10))
     changed = {key for key, value in model.state_dict().items() if not value.equal(before[key])}
     assert len(changed) == len(layers)
     assert not torch.allclose(logits_of(model, inputs), logits_NK, atol=1e-2)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from hypothesis import given
@@ -22,14 +20,13 @@ from network_reference import (
 )
 from tailcut.errors import DataError
 from tailcut.network.filters import (
+    UNTOUCHED,
+    Filter,
     LayerMoments,
-    hard,
     reestimate_batchnorm,
-    soft,
     truncate_layers,
     truncated_copy,
 )
-from tailcut.network.stream import logits_of
 
 
 def second_of(groups: int, width: int, rank: int, seed: int = 0) -> torch.Tensor:
@@ -45,14 +42,18 @@ def weight_of(groups: int, outputs: int, width: int, seed: int = 1) -> torch.Ten
     return torch.randn(groups, outputs, width, generator=seeded(seed), dtype=torch.float64)
 
 
+def filtered(chosen: Filter, weight_GOP, second_GPP, noise_GPP=None):
+    return chosen(weight_GOP, second_GPP, second_GPP * 0 if noise_GPP is None else noise_GPP)
+
+
 @given(
     groups=st.integers(1, 3),
     width=st.integers(1, 12),
     rank=st.integers(1, 15),
-    strength=st.floats(0.5, 1e5),
+    strength=st.floats(1, 1e5),
     seed=st.integers(0, 1000),
 )
-def test_the_soft_filter_is_the_explicit_one(groups, width, rank, strength, seed):
+def test_truncation_alone_is_the_explicit_filter(groups, width, rank, strength, seed):
     weight_GOP, second_GPP = weight_of(groups, 4, width, seed), second_of(groups, width, rank, seed)
     explicit_GOP = torch.stack(
         [
@@ -61,45 +62,95 @@ def test_the_soft_filter_is_the_explicit_one(groups, width, rank, strength, seed
         ]
     )
     torch.testing.assert_close(
-        soft(strength)(weight_GOP, second_GPP), explicit_GOP, rtol=1e-8, atol=1e-8
+        filtered(Filter(strength), weight_GOP, second_GPP), explicit_GOP, rtol=1e-8, atol=1e-8
     )
 
 
-def test_a_soft_filter_of_great_strength_leaves_the_weight():
+@given(width=st.integers(1, 8), noise=st.floats(0.01, 10), seed=st.integers(0, 1000))
+def test_denoising_alone_is_the_best_linear_map_of_noisy_inputs(width, noise, seed):
+    """Least squares from noisy inputs to the layer's outputs without noise."""
+    generator = seeded(seed)
+    inputs_MP = torch.randn(4 * width, width, generator=generator, dtype=torch.float64)
+    changes_MP = noise * torch.randn(inputs_MP.shape, generator=generator, dtype=torch.float64)
+    noisy_MP = torch.cat([inputs_MP + changes_MP, inputs_MP - changes_MP])  # uncorrelated
+    weight_OP = weight_of(1, 3, width, seed)[0]
+    best_PO = torch.linalg.lstsq(noisy_MP, (inputs_MP @ weight_OP.T).repeat(2, 1)).solution
+    second_PP, noise_PP = inputs_MP.T @ inputs_MP, changes_MP.T @ changes_MP
+    trace = second_PP.trace()
+    made_GOP = Filter(denoising=1)(weight_OP[None], second_PP[None] / trace, noise_PP[None] / trace)
+    torch.testing.assert_close(made_GOP[0], best_PO.T, rtol=1e-3, atol=1e-4)
+
+
+def test_a_gentle_filter_leaves_the_weight():
+    weight_GOP, second_GPP = weight_of(1, 4, 8), torch.eye(8, dtype=torch.float64)[None] / 8
+    for gentle in (Filter(1e14), Filter(denoising=1e-14)):
+        made_GOP = filtered(gentle, weight_GOP, second_GPP, second_GPP)
+        torch.testing.assert_close(made_GOP, weight_GOP, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        [Filter(10), Filter(100), Filter(1000), UNTOUCHED],
+        [*(Filter(denoising=weight) for weight in (10, 1, 0.1)), UNTOUCHED],
+    ],
+)
+def test_a_smaller_strength_and_a_larger_denoising_cut_more(filters):
+    """What a layer says of the inputs seen has less and less energy."""
     weight_GOP, second_GPP = weight_of(1, 4, 8), second_of(1, 8, 20)
-    torch.testing.assert_close(soft(1e14)(weight_GOP, second_GPP), weight_GOP, rtol=1e-5, atol=1e-5)
+    noise_GPP = second_of(1, 8, 9, 5)
+    made = [filtered(each, weight_GOP, second_GPP, noise_GPP) for each in filters]
+    energies = [float((each @ second_GPP @ each.transpose(1, 2))[0].trace()) for each in made]
+    assert energies == sorted(energies)
+    assert energies[0] < energies[-1]
 
 
-def test_a_smaller_strength_cuts_more():
-    weight_GOP, second_GPP = weight_of(1, 4, 8), second_of(1, 8, 20)
-    norms = [float(soft(strength)(weight_GOP, second_GPP).norm()) for strength in (10, 100, 1000)]
-    assert norms == sorted(norms)
-    assert norms[-1] < float(weight_GOP.norm())
-
-
-def test_an_infinite_strength_is_the_model_itself():
+def test_the_idle_filter_is_the_model_itself():
     model = small_cnn()
     moments = LayerMoments(model, 4).update(images())
-    assert truncated_copy(model, moments, math.inf, []) is model
+    assert truncated_copy(model, moments, UNTOUCHED, []) is model
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 0.999])
-def test_the_hard_filter_is_a_projection_onto_the_fewest_directions(share):
-    weight_GOP, second_GPP = weight_of(2, 8, 8), second_of(2, 8, 20)
-    once_GOP = hard(share)(weight_GOP, second_GPP)
-    torch.testing.assert_close(hard(share)(once_GOP, second_GPP), once_GOP)
-    for weight_OP, second_PP in zip(once_GOP, second_GPP, strict=True):
-        shares_P = torch.linalg.eigvalsh(second_PP).flip(0)
-        fewest = 1 + int((shares_P.cumsum(0) < share).sum())
-        assert torch.linalg.matrix_rank(weight_OP, rtol=1e-10) == fewest
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        (UNTOUCHED, ""),
+        (Filter(300), "all layers truncated at 300"),
+        (Filter(denoising=3), "all layers denoised at 3"),
+        (Filter(3000, 1), "all layers truncated at 3000 and denoised at 1"),
+    ],
+)
+def test_a_filter_says_what_it_does(chosen, told):
+    assert str(chosen) == told
 
 
-def test_the_hard_filter_of_all_shares_leaves_the_outputs_on_inputs_seen():
+def test_noise_is_measured_at_every_layer_at_the_same_positions():
     torch.manual_seed(0)
-    model, inputs = nn.Sequential(nn.Linear(8, 4)), torch.randn(5, 8, generator=seeded())
-    before_NK = logits_of(model, inputs)
-    truncate_layers(model, LayerMoments(model, 5).update(inputs), hard(1))
-    torch.testing.assert_close(logits_of(model, inputs), before_NK)
+    model, inputs = small_cnn(), images(16)
+    noisy = inputs + 0.1 * torch.randn(inputs.shape, generator=seeded())
+    moments = LayerMoments(model, 64, seed=3).update(inputs, noisy)
+    without = LayerMoments(model, 64, seed=3).update(inputs)
+    assert same_state(moments.grams, without.grams)
+    assert not without.noise_grams
+    assert not without.noise_GPP("0").any()
+    assert set(moments.noise_grams) == set(moments.layers)
+    assert float(moments.noise_GPP("0").diagonal(dim1=1, dim2=2).sum()) < 0.2
+    quiet = LayerMoments(model, 64, seed=3).update(inputs, inputs)
+    assert not any(quiet.noise_GPP(name).any() for name in quiet.layers)
+
+
+def test_all_positions_of_a_linear_layer_give_the_second_moment_of_the_changes():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
+    inputs = torch.randn(6, 3, generator=seeded())
+    noisy = inputs + torch.randn(6, 3, generator=seeded(1))
+    moments = LayerMoments(model, 6).update(inputs[:4], noisy[:4]).update(inputs[4:], noisy[4:])
+    hidden, shifted = (model[:2](each).detach() for each in (inputs, noisy))
+    scale = float(hidden.square().sum())
+    explicit_GPP = second_moment((shifted - hidden)[None]) * (shifted - hidden).square().sum()
+    torch.testing.assert_close(
+        moments.noise_GPP("2"), explicit_GPP.double() / scale, rtol=1e-5, atol=1e-6
+    )
 
 
 CONVOLUTIONS = {
@@ -188,7 +239,7 @@ def test_inputs_in_half_precision_do_not_overflow():
 
 def test_an_input_that_is_always_zero_is_cut_and_breaks_nothing():
     model = nn.Sequential(nn.Linear(3, 2))
-    truncate_layers(model, LayerMoments(model, 4).update(torch.zeros(4, 3)), soft(100))
+    truncate_layers(model, LayerMoments(model, 4).update(torch.zeros(4, 3)), Filter(100))
     assert not model[0].weight.any()
 
 
@@ -201,7 +252,7 @@ def test_skipped_computed_and_shared_weights_are_left_alone():
     before = state_of(model)
     moments = LayerMoments(model, 4, skip=["4"]).update(torch.randn(4, 4, generator=seeded()))
     assert list(moments.layers) == ["0"]
-    truncate_layers(model, moments, soft(10))
+    truncate_layers(model, moments, Filter(10))
     changed = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
     assert changed == ["0.weight"]
 
@@ -210,7 +261,7 @@ def test_every_layer_of_a_truncated_copy_is_filtered_and_the_original_untouched(
     model, inputs = small_cnn().requires_grad_(requires_grad=False), images(16)
     before = state_of(model)
     moments = LayerMoments(model, 16, skip=["9"]).update(inputs)
-    twin = truncated_copy(model, moments, 100, [(inputs, torch.zeros(16).long())])
+    twin = truncated_copy(model, moments, Filter(100), [(inputs, torch.zeros(16).long())])
     assert same_state(state_of(model), before)
     assert not any(module.training for module in twin.modules())
     changed = {k for k, v in twin.state_dict().items() if not torch.equal(v, before[k])}

@@ -66,7 +66,7 @@ def test_tells_everything_that_is_known(full_page):
         "0.31, p = 0.05",
         "Most often wrong: 3 given as 5 (30.0 %), 0 given as 1 (4.2 %)",
         "The best 15 of 77 by log loss on the 200 held-out given labels.",
-        "lda, rounds 1 (chosen) 23 300 55.0 % 1.400",
+        "lda, rounds 1 (chosen) 23 truncated 300 55.0 % 1.400",
         "shift \N{MINUS SIGN}1.0 %",
         "candidates 3.25 s together 5.06 s",
         "torch 2.8.0",
@@ -123,6 +123,14 @@ def test_an_untouched_network_shows_no_arrow_and_no_cut(full, verdict):
     assert "all 512 readout: own head; layers untouched" in text
     assert "cut: rank" not in text
     assert "the network stays as it is" in text
+
+
+def test_a_denoised_network_says_so(full):
+    text = seen(page({**full, "strength": None, "denoising": 2.0}))
+    assert "23 of 512 readout: lda; every layer denoised at 2 " in text
+    assert "on the features of the truncated network" in text
+    both = seen(page({**full, "denoising": 3.0}))
+    assert "every layer truncated at strength 300 and denoised at 3 " in both
 
 
 def test_a_cut_that_was_asked_for_is_not_called_a_gain(full):

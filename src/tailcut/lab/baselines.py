@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tailcut.lab.layers import rog, rog_ensemble
 from tailcut.lab.subject import Subject, Way, folded, linear
-from tailcut.network.filters import LayerMoments, soft, truncate_layers
+from tailcut.network.filters import Filter, LayerMoments, truncate_layers
 from tailcut.network.stream import own_copy, read
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments
@@ -239,5 +239,5 @@ def _rank_of(energy_D: Tensor, share: float) -> int:
 
 def _truncated(network: nn.Module, moments: LayerMoments, strength: float) -> nn.Module:
     twin = own_copy(network)
-    truncate_layers(twin, moments, soft(strength))
+    truncate_layers(twin, moments, Filter(strength))
     return twin

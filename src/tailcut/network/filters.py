@@ -1,4 +1,4 @@
-"""Deep truncation: every linear layer is filtered in the spectrum of its own inputs."""
+"""Deep truncation: every linear layer is filtered by the moments of its own inputs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -21,19 +22,61 @@ from tailcut.numerics.checks import float64
 
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.MultiheadAttention
 BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
-Filter: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""(weight G x O x P, second moment of trace 1 G x P x P) -> filtered weight G x O x P."""
 
 _PATCHES_PER_DIMENSION = 16
 """Input patches drawn for each layer, in multiples of its patch size P."""
 
+_FLOOR = 1e-7
+"""Of the white part of a filter: what float32 products leave of directions without input."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What every layer keeps of its inputs: W <- W S ((1 - 1/a) S + I/a + b N)^-1.
+
+    S is the second moment of the layer's inputs, of trace 1, and N that of what noise in the
+    network's input changes about them, in the same unit. Biases stay, as the moments are
+    uncentred. A rational filter needs no eigendecomposition: it is one Cholesky solve.
+
+    Attributes:
+        strength: a, at least 1; *smaller* cuts more, infinity does not. Alone it is SAP's
+            scaling a s / ((a - 1) s + 1) of a direction with share s, a ridge filter with
+            penalty about 1/a (Kodge et al., AAAI 2025).
+        denoising: b; larger cuts more, 0 does not. Alone, with b = 1, it is the Wiener filter:
+            of all linear maps of the noisy inputs that which is nearest to W p in the mean square.
+    """
+
+    strength: float = math.inf
+    denoising: float = 0.0
+
+    def __str__(self) -> str:
+        parts = [] if math.isinf(self.strength) else [f"truncated at {self.strength:g}"]
+        if self.denoising:
+            parts.append(f"denoised at {self.denoising:g}")
+        return f"all layers {' and '.join(parts)}" if parts else ""
+
+    def __call__(self, weight_GOP: Tensor, second_GPP: Tensor, noise_GPP: Tensor) -> Tensor:
+        """The weight (G x O x P, float64) that this filter makes of one."""
+        white = max(1 / self.strength, _FLOOR)
+        eye_PP = torch.eye(second_GPP.shape[1], dtype=second_GPP.dtype, device=second_GPP.device)
+        total_GPP = (1 - white) * second_GPP + white * eye_PP + self.denoising * noise_GPP
+        kept_GPO = (weight_GOP @ second_GPP).transpose(1, 2)
+        solved_GPO = torch.cholesky_solve(kept_GPO, torch.linalg.cholesky(total_GPP))
+        return solved_GPO.transpose(1, 2)
+
+
+UNTOUCHED = Filter()
+"""The filter that leaves every layer as it is."""
+
 
 class LayerMoments:
-    """Uncentred second moments of the inputs of every linear layer, in one pass.
+    """Uncentred second moments of the inputs of every linear layer, and of what noise changes.
 
     For a Linear of the inputs themselves, for a Conv2d of its patches (P = in_channels /
-    groups x kernel area), group by group: 1/m sum p p^T over a random sample of positions. The
-    fused input projection of a self-attention counts as a Linear, by the attention's name.
+    groups x kernel area), group by group: 1/m sum p p^T over a random sample of positions, and
+    1/m sum (q - p)(q - p)^T with q what the layer receives there once there is noise in the
+    network's input. The fused input projection of a self-attention counts as a Linear, by the
+    attention's name.
     Products are taken in the layer's own dtype (in half precision float32), sums in float64: a
     filter only has to tell small directions from large ones, unlike the features' own tail.
     A layer whose weight is computed, or shared with another module, is left alone.
@@ -57,110 +100,102 @@ class LayerMoments:
             if name not in skip and plain(layer) and not sharers(model, layer)
         } | self.attentions
         self.grams: dict[str, Tensor] = {}
+        self.noise_grams: dict[str, Tensor] = {}
         self.generator = torch.Generator().manual_seed(seed)
 
-    def update(self, inputs: Inputs) -> LayerMoments:
-        """Add a batch and return self."""
-        told: dict[nn.Module, Callable[[Tensor], None]] = {
-            layer: partial(self._add, name)
-            for name, layer in self.layers.items()
-            if name not in self.attentions
-        }
-        with on_input(told), on_projections(self.attentions, self._add):
-            logits_of(self.model, inputs)
+    def update(self, inputs: Inputs, noisy: Inputs | None = None) -> LayerMoments:
+        """Add a batch and return self.
+
+        Args:
+            inputs: Of the network.
+            noisy: The same with noise.
+        """
+        start = self.generator.get_state()
+        received = self._received(inputs)
+        _add_grams(self.grams, received)
+        if noisy is not None:
+            self.generator.set_state(start)  # the same positions again
+            again = self._received(noisy)
+            changes = {
+                name: [after - before for before, after in zip(received[name], each, strict=True)]
+                for name, each in again.items()
+            }
+            _add_grams(self.noise_grams, changes)
         return self
 
     def second_GPP(self, name: str) -> Tensor:
         """Second moment of a layer's inputs, scaled to trace 1 in each group (G x P x P)."""
-        gram_GPP = self.grams[name]
-        trace_G = gram_GPP.diagonal(dim1=1, dim2=2).sum(1).clamp(min=torch.finfo().tiny)
-        return gram_GPP / trace_G[:, None, None]
+        return self.grams[name] / self._scale_G(name)[:, None, None]
 
-    def _add(self, name: str, received: Tensor) -> None:
-        if name not in self.layers:  # the output projection of an attention may be one of those
-            return
-        layer, samples = self.layers[name], len(received)
-        width = _weight(layer)[0].numel()
+    def noise_GPP(self, name: str) -> Tensor:
+        """Second moment of what noise changes about them, in the same unit; 0 without noise."""
+        if name not in self.noise_grams:
+            return torch.zeros_like(self.grams[name])
+        return self.noise_grams[name] / self._scale_G(name)[:, None, None]
+
+    def _scale_G(self, name: str) -> Tensor:
+        trace_G = self.grams[name].diagonal(dim1=1, dim2=2).sum(1)
+        return torch.where(trace_G > 0, trace_G, 1)
+
+    def _received(self, inputs: Inputs) -> dict[str, list[Tensor]]:
+        """Patches (G x M x P) that each layer receives, call by call."""
+        found: dict[str, list[Tensor]] = {}
+
+        def keep(name: str, received: Tensor) -> None:
+            if name in self.layers:  # the output projection of an attention may be none of those
+                found.setdefault(name, []).append(self._patches(self.layers[name], received))
+
+        told: dict[nn.Module, Callable[[Tensor], None]] = {
+            layer: partial(keep, name)
+            for name, layer in self.layers.items()
+            if name not in self.attentions
+        }
+        with on_input(told), on_projections(self.attentions, keep):
+            logits_of(self.model, inputs)
+        return found
+
+    def _patches(self, layer: Layer, received: Tensor) -> Tensor:
+        width, samples = _weight(layer)[0].numel(), len(received)
         wanted = -(-_PATCHES_PER_DIMENSION * width * samples // self.samples)
         patches_GMP = _draw_patches(layer, received.detach(), wanted, self.generator)
-        patches_GMP = patches_GMP.to(torch.promote_types(patches_GMP.dtype, torch.float32))
-        gram_GPP = float64(patches_GMP.transpose(1, 2) @ patches_GMP)
-        self.grams[name] = self.grams[name] + gram_GPP if name in self.grams else gram_GPP
+        return patches_GMP.to(torch.promote_types(patches_GMP.dtype, torch.float32))
 
 
 def truncated_copy(
-    model: nn.Module, moments: LayerMoments, strength: float, batches: Batches
+    model: nn.Module, moments: LayerMoments, chosen: Filter, batches: Batches
 ) -> nn.Module:
-    """A copy with every layer softly truncated and its BatchNorm statistics taken anew.
+    """A copy with every layer filtered and its BatchNorm statistics taken anew.
 
     Args:
-        model: The untouched network; an infinite strength returns it as it is.
+        model: The untouched network; the idle filter returns it as it is.
         moments: Taken on it.
-        strength: See `soft`.
+        chosen: The filter.
         batches: Training inputs for the BatchNorm statistics; their labels are not used.
     """
-    if math.isinf(strength):
+    if chosen == UNTOUCHED:
         return model
     twin = copy.deepcopy(model)
-    truncate_layers(twin, moments, soft(strength))
+    truncate_layers(twin, moments, chosen)
     reestimate_batchnorm(twin, batches)
     return twin
 
 
-def truncate_layers(model: nn.Module, moments: LayerMoments, filtered: Filter) -> None:
+def truncate_layers(model: nn.Module, moments: LayerMoments, chosen: Filter) -> None:
     """Filter, in place, every layer whose inputs were seen.
-
-    Each weight becomes W V diag(phi) V^T with V the directions of the layer's inputs; biases
-    stay, as the moments are uncentred (SAP: Kodge et al., AAAI 2025).
 
     Args:
         model: A copy of the network the moments were taken on.
         moments: Of the *untouched* network; measured better than layer by layer.
-        filtered: `soft(strength)` or `hard(share)`.
+        chosen: The filter.
     """
     for name in moments.grams:
         layer = moments.layers[name]
         weight, groups = _weight(layer), getattr(layer, "groups", 1)
-        second_GPP = moments.second_GPP(name)
-        weight_GOP = float64(weight.detach()).reshape(groups, -1, len(second_GPP[0]))
+        second_GPP, noise_GPP = moments.second_GPP(name), moments.noise_GPP(name)
+        weight_GOP = float64(weight.detach()).reshape(groups, -1, second_GPP.shape[1])
         target = _weight(model.get_submodule(name))
         with torch.no_grad():
-            target.copy_(filtered(weight_GOP, second_GPP).reshape(target.shape))
-
-
-def soft(strength: float) -> Filter:
-    """phi(s) = a s / ((a - 1) s + 1), s the share of a direction: 1 for s = 1, a s in the tail.
-
-    SAP's scaling, a ridge filter with penalty about 1/a. As phi is rational, no
-    eigendecomposition is needed: W phi(C) = a W C ((a - 1) C + I)^-1, one Cholesky solve.
-
-    Args:
-        strength: a; *smaller* cuts more, infinity leaves the layer as it is.
-    """
-
-    def filtered(weight_GOP: Tensor, second_GPP: Tensor) -> Tensor:
-        eye_PP = torch.eye(second_GPP.shape[1], dtype=second_GPP.dtype, device=second_GPP.device)
-        factor_GPP = torch.linalg.cholesky((strength - 1) * second_GPP + eye_PP)
-        kept_GOP = strength * weight_GOP @ second_GPP
-        return torch.cholesky_solve(kept_GOP.transpose(1, 2), factor_GPP).transpose(1, 2)
-
-    return filtered
-
-
-def hard(share: float) -> Filter:
-    """phi keeps the fewest leading directions that hold `share` of the second moment.
-
-    Args:
-        share: 0..1 of the trace; 1 leaves the layer as it is on the inputs seen.
-    """
-
-    def filtered(weight_GOP: Tensor, second_GPP: Tensor) -> Tensor:
-        shares_GP, basis_GPP = torch.linalg.eigh(second_GPP)
-        dropped_GP = shares_GP.clamp(min=0).cumsum(1) < (1 - share) - 1e-12
-        kept_GPP = basis_GPP * (~dropped_GP)[:, None, :]
-        return weight_GOP @ kept_GPP @ basis_GPP.transpose(1, 2)
-
-    return filtered
+            target.copy_(chosen(weight_GOP, second_GPP, noise_GPP).reshape(target.shape))
 
 
 @torch.no_grad()
@@ -217,6 +252,13 @@ def _averaging(norms: Iterable[BatchNorm]) -> Iterator[None]:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
             norm.eval()
+
+
+def _add_grams(grams: dict[str, Tensor], patches: dict[str, list[Tensor]]) -> None:
+    for name, each in patches.items():
+        for patches_GMP in each:
+            gram_GPP = float64(patches_GMP.transpose(1, 2) @ patches_GMP)
+            grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP
 
 
 def _weight(layer: nn.Module) -> Tensor:

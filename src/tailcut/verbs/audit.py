@@ -16,14 +16,11 @@ from tailcut.network.views import Views
 from tailcut.numerics.latent import FoldMoments, Latent
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.groundwork import lay
-from tailcut.verbs.inference import MOST_ROUNDS, fit_lda
+from tailcut.verbs.inference import MOST_ROUNDS, ROUNDS, fit_lda
 from tailcut.verbs.options import check_options
 from tailcut.verbs.progress import steps
 from tailcut.verbs.survey import survey
 from tailcut.verbs.viewing import fold_moments
-
-_SCORED_AFTER = 2
-"""Rounds: later ones confuse hard samples with wrong labels (docs/LOG.md)."""
 
 COLUMNS = ("is_label_issue", "label_score", "given_label", "predicted_label")
 
@@ -72,14 +69,14 @@ def find_label_issues(
         found = survey(model, train, holdout, device=device, seed=seed, step=step)
         found.moments.require_classes()
         ground = lay(found, views, depth, seed=seed, step=step)
-        network = ground.network(ground.strengths[-1])
+        network = ground.network(ground.filters[-1])
         (folds,) = fold_moments(
             network, found.head, train, [ground.views], n=found.moments.n, seed=seed, step=step
         )
         step("true labels")
         _require_every_class(folds)
         states = folds.latents(MOST_ROUNDS, fit_lda, Spectrum.of(folds.whole()))
-        scored = next(islice(states, _SCORED_AFTER - 1, None))
+        scored = next(islice(states, ROUNDS - 1, None))
         last = deque(states, maxlen=1).pop()
     return issues_table(scored, folds.numbers_N, last.rate)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import groupby
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
 from tailcut.network.stream import Batch, read
 from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
@@ -21,7 +21,7 @@ from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.groundwork import UNTOUCHED, Groundwork, Jury
+from tailcut.verbs.groundwork import Groundwork, Jury
 from tailcut.verbs.inference import (
     GIVEN,
     MOST_ROUNDS,
@@ -41,21 +41,21 @@ _TRIED = ("project", "centroid", "lda")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to cut: filter strength, readout, kept rank, and the labels it is fitted to.
+    """One way to cut: filter, readout, kept rank, and the labels it is fitted to.
 
     The readout "own head" is the network's head as it is, without a rank. After rounds of
     inferring the true labels a readout is fitted to their posteriors, after self-training to
     its pseudo-labels, else to the labels as they were given.
     """
 
-    strength: float
+    filter: Filter
     readout: str
     rank: int | None
     material: Material = GIVEN
 
     def __str__(self) -> str:
         rank = f" at rank {self.rank}" if self.rank else ""
-        layers = "" if math.isinf(self.strength) else f", all layers truncated at {self.strength:g}"
+        layers = f", {self.filter}" if self.filter != UNTOUCHED else ""
         return f"{self.readout}{rank}{self.material}{layers}"
 
 
@@ -64,12 +64,12 @@ class Weighed:
     """All candidates and what the jury says of them.
 
     Attributes:
-        groundwork: Views and filter strengths.
+        groundwork: Views and filters.
         jury: Who judged these candidates; None if nobody could.
         candidates: C of them; the first is the untouched network.
         scores: Column for column; None without a jury.
         choice: None without a jury.
-        models: The (truncated) network of each strength that readouts were fitted on.
+        models: The network behind each filter that readouts were fitted on.
         inferred: Views of all training samples behind each, and their true labels.
         reading: How the jury reads its labels; None as they are given: where no labels were
             inferred, or some class is too rare.
@@ -80,8 +80,8 @@ class Weighed:
     candidates: list[Candidate]
     scores: Scores | None
     choice: Choice | None
-    models: dict[float, nn.Module]
-    inferred: dict[float, Inferred]
+    models: dict[Filter, nn.Module]
+    inferred: dict[Filter, Inferred]
     reading: Reading | None
 
     @property
@@ -102,11 +102,11 @@ class Weighed:
         """Of a candidate on the jury's labels; None without a jury."""
         return None if self.choice is None else float(self.choice.accuracy_C[index])
 
-    def network(self, strength: float) -> nn.Module:
-        """The network with all layers truncated at a strength."""
-        if strength in self.models:
-            return self.models[strength]
-        return self.groundwork.network(strength)
+    def network(self, chosen: Filter) -> nn.Module:
+        """The network behind a filter."""
+        if chosen in self.models:
+            return self.models[chosen]
+        return self.groundwork.network(chosen)
 
     def cross_fitted_gain(self, seed: int) -> Gain | None:
         """Of the best cut, whatever it gains; None without a jury."""
@@ -127,20 +127,20 @@ class Weighed:
         head = self.groundwork.survey.head
         read_once = list(read(batches, head.classes))
         labels_N = torch.cat([batch.labels.cpu() for batch in read_once])
-        features: dict[float, Tensor] = {}
+        features: dict[Filter, Tensor] = {}
         found: list[float] = []
         for like, group in groupby(self.candidates, lambda each: replace(each, rank=None)):
-            model = self.network(like.strength)
-            if like.strength not in features:
-                features[like.strength] = features_of(head, model, read_once)
-            features_ND, ranks = features[like.strength], [each.rank for each in group]
+            model = self.network(like.filter)
+            if like.filter not in features:
+                features[like.filter] = features_of(head, model, read_once)
+            features_ND, ranks = features[like.filter], [each.rank for each in group]
             if ranks == [None]:
                 weight_KD, bias_K = head.parameters(model)
                 logits_NK = features_ND @ weight_KD.cpu().T
                 predicted_NR = (logits_NK if bias_K is None else logits_NK + bias_K.cpu()).argmax(1)
                 predicted_NR = predicted_NR[:, None]
             else:
-                inferred = self.inferred[like.strength]
+                inferred = self.inferred[like.filter]
                 made = make_readout(like.readout, inferred, like.material, head, model)
                 predicted_NR = made.predictions(features_ND, [r for r in ranks if r]).cpu()
             found += (predicted_NR == labels_N[:, None]).double().mean(0).tolist()
@@ -151,7 +151,7 @@ class Weighed:
         if self.scores is None:
             cut = self.candidates[index]
             labels = replace(cut.material, samples="views")
-            reading = self.inferred[cut.strength].readings.get(labels) if index else None
+            reading = self.inferred[cut.filter].readings.get(labels) if index else None
             return 1.0 if reading is None else reading.temperature
         return self.scores.temperature(index)
 
@@ -160,9 +160,9 @@ class Weighed:
 
         With true labels of other samples there is the accuracy on them, too.
         """
-        names = ["strength", "readout", "rank", "rounds", "self_training", "samples"]
+        names = ["strength", "denoising", "readout", "rank", "rounds", "self_training", "samples"]
         rows = [
-            (each.strength, each.readout, each.rank, *astuple(each.material))
+            (*astuple(each.filter), each.readout, each.rank, *astuple(each.material))
             for each in self.candidates
         ]
         table = pd.DataFrame(rows, columns=names)
@@ -190,12 +190,12 @@ def weigh(
 
     Without a jury there is one candidate: see `_unjudged`.
     """
-    survey, jury, strengths = groundwork.survey, groundwork.jury, groundwork.strengths
+    survey, jury = groundwork.survey, groundwork.jury
     fitted = survey.head.bias and readout != "project"
-    models = {strength: groundwork.network(strength) for strength in strengths}
+    models = {each: groundwork.network(each) for each in groundwork.filters}
     inferred = {
-        strength: infer(groundwork, model, train, fitted=fitted, seed=seed, step=step)
-        for strength, model in models.items()
+        each: infer(groundwork, model, train, fitted=fitted, seed=seed, step=step)
+        for each, model in models.items()
     }
     step("candidates")
     if jury is None:
@@ -208,12 +208,12 @@ def weigh(
     chances_KK = _chances(reading)
     own_heads = depth != "head" and readout in ("auto", "project") and rank == "auto"
     candidates, parts = _own_heads(groundwork, jury, chances_KK, all_of_them=own_heads)
-    for strength, model in models.items():
-        for name, material in _fits(names, inferred[strength]):
-            made = make_readout(name, inferred[strength], material, survey.head, model)
+    for behind, model in models.items():
+        for name, material in _fits(names, inferred[behind]):
+            made = make_readout(name, inferred[behind], material, survey.head, model)
             ranks = geometric_ranks(made.max_rank) if rank == "auto" else made.ranks([int(rank)])
-            candidates += [Candidate(strength, name, r, material) for r in ranks]
-            logits = made.prefix_logits(features[strength], ranks)
+            candidates += [Candidate(behind, name, r, material) for r in ranks]
+            logits = made.prefix_logits(features[behind], ranks)
             parts.append(Scores.of(logits, jury.labels_N, chances_KK))
     scores, ranks_C = Scores.joined(parts), _ranks(candidates, survey.head.width)
     choice = choose(scores, jury.labels_N, ranks_C, seed=seed, transition_KK=chances_KK)
@@ -241,32 +241,31 @@ def _fits(names: Sequence[str], inferred: Inferred) -> list[tuple[str, Material]
 
 def _unjudged(
     groundwork: Groundwork,
-    models: dict[float, nn.Module],
-    inferred: dict[float, Inferred],
+    models: dict[Filter, nn.Module],
+    inferred: dict[Filter, Inferred],
     *,
     readout: str,
     rank: int | str,
 ) -> Weighed:
     """The one cut that is made without a choice: LDA on the inferred labels at half the ranks.
 
-    The noise is that before any self-training, see `Weighed.suspicion`. For a caller
-    who fits no labels, it is the own head behind the filter, at the rank asked for.
+    For a caller who fits no labels, it is the own head behind the filter, at the rank asked for.
     """
-    (strength, model), head = next(iter(models.items())), groundwork.survey.head
-    found = inferred[strength]
+    (behind, model), head = next(iter(models.items())), groundwork.survey.head
+    found = inferred[behind]
     name = "lda" if readout == "auto" else readout
     *_, material = found.moments
     fitted = head.bias and material.rounds > 0
     if not fitted and rank == "auto":
-        cut = Candidate(strength, "own head", None)
+        cut = Candidate(behind, "own head", None)
     else:
         name, material = (name, material) if fitted else ("project", GIVEN)
         made = make_readout(name, found, material, head, model)
         half = half_rank(found.spectra[material.samples])
         kept = half if rank == "auto" else made.ranks([int(rank)])[0]
-        cut = Candidate(strength, made.name, kept, material)
+        cut = Candidate(behind, made.name, kept, material)
     candidates = [Candidate(UNTOUCHED, "own head", None), cut]
-    reading = found.readings.get(Material(ROUNDS))
+    reading = found.readings.get(replace(material, samples="views"))
     return Weighed(groundwork, None, candidates, None, None, models, inferred, reading)
 
 
@@ -300,8 +299,8 @@ def _ranks(candidates: Sequence[Candidate], width: int) -> Tensor:
 def _own_heads(
     groundwork: Groundwork, jury: Jury, chances_KK: Tensor | None, *, all_of_them: bool
 ) -> tuple[list[Candidate], list[Scores]]:
-    """The untouched network, and its own head behind each filter strength."""
+    """The untouched network, and its own head behind each filter."""
     assert groundwork.own_NCK is not None
-    strengths = groundwork.tried if all_of_them else (UNTOUCHED,)
-    own = Scores.of([groundwork.own_NCK[:, : len(strengths)]], jury.labels_N, chances_KK)
-    return [Candidate(strength, "own head", None) for strength in strengths], [own]
+    filters = groundwork.tried if all_of_them else (UNTOUCHED,)
+    own = Scores.of([groundwork.own_NCK[:, : len(filters)]], jury.labels_N, chances_KK)
+    return [Candidate(each, "own head", None) for each in filters], [own]

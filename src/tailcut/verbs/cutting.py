@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from tailcut.errors import HeadError
+from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.surgery import equivalence, folded
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.verbs.candidates import Weighed, features_of, make_readout, own_head
-from tailcut.verbs.groundwork import UNTOUCHED
 from tailcut.verbs.inference import GIVEN
 
 _COARSE = 0.01
@@ -46,15 +46,15 @@ def cut(weighed: Weighed, index: int) -> Cut:
     """
     chosen, survey = weighed.candidates[index], weighed.groundwork.survey
     head, sharpness = survey.head, 1 / weighed.temperature(index)
-    before = weighed.network(chosen.strength)
+    before = weighed.network(chosen.filter)
     if chosen.rank is None:
-        probe = own_head(_moments(weighed, chosen.strength, before), head, before)
+        probe = own_head(_moments(weighed, chosen.filter, before), head, before)
         if index == 0:
             return Cut(before, probe, before, 0.0)
         weight_KD, bias_K = head.parameters(before)
         bias_K = None if bias_K is None else bias_K * sharpness
         return Cut(before, probe, folded(before, head, weight_KD * sharpness, bias_K), 0.0)
-    inferred = weighed.inferred[chosen.strength]
+    inferred = weighed.inferred[chosen.filter]
     probe = make_readout(chosen.readout, inferred, chosen.material, head, before).scaled(sharpness)
     model = folded(before, head, *probe.fold(chosen.rank))
     inputs = survey.sample[0].inputs
@@ -68,13 +68,13 @@ def cut(weighed: Weighed, index: int) -> Cut:
     return Cut(before, probe, model, difference)
 
 
-def _moments(weighed: Weighed, strength: float, before: nn.Module) -> Moments:
+def _moments(weighed: Weighed, behind: Filter, before: nn.Module) -> Moments:
     """Of the features that the own head reads: all training samples, else the sample."""
     survey = weighed.groundwork.survey
-    if strength == UNTOUCHED:
+    if behind == UNTOUCHED:
         return survey.moments
-    if strength in weighed.inferred:
-        return weighed.inferred[strength].moments[GIVEN]
+    if behind in weighed.inferred:
+        return weighed.inferred[behind].moments[GIVEN]
     moments = Moments(survey.head.width, survey.head.classes)
     for batch in survey.sample:
         features_ND = features_of(survey.head, before, [batch])

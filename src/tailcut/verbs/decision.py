@@ -79,7 +79,7 @@ def _unjudged(weighed: Weighed) -> Decision:
     if not reading.informed:
         doubt = "the features tell too little of the training labels to judge a cut by them"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    if _suspicious(weighed) is None:
+    if reading.noise.rate < _ENOUGH_NOISE:
         doubt = f"{_found(reading)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
     return Decision("cut", 1, f"{weighed.candidates[1]}: {_found(reading)}", None)

@@ -1,36 +1,36 @@
-"""Groundwork: which views to use, who judges, and how strongly to truncate the layers."""
+"""Groundwork: which views to use, who judges, and how to filter the layers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from tailcut.network.filters import LayerMoments, truncated_copy
+from tailcut._typing import Inputs
+from tailcut.errors import DataError
+from tailcut.network.filters import UNTOUCHED, Filter, LayerMoments, truncated_copy
 from tailcut.network.stream import Batch, logits_of
-from tailcut.network.views import View, Views, as_views
-from tailcut.numerics.choice import halves
-from tailcut.numerics.scores import Scores, standard_error_rule
-from tailcut.verbs.screening import Screened, labels_of, screen
+from tailcut.network.views import VIEWS, View, Views, as_views
+from tailcut.numerics.scores import Scores
+from tailcut.verbs.screening import MEMORY_CEILING, Screened, labels_of, screen
 from tailcut.verbs.survey import Survey
 
-UNTOUCHED = math.inf
-"""The filter strength that leaves every layer as it is."""
+TRUNCATIONS = tuple(Filter(strength) for strength in (10_000.0, 3_000.0, 1_000.0, 300.0))
+"""By the size of a layer's inputs alone: half a decade apart, gentle first."""
 
-STRENGTHS = (10_000.0, 3_000.0, 1_000.0, 300.0, 100.0)
-"""Filter strengths tried: half a decade apart, gentle first."""
+DENOISINGS = tuple(Filter(denoising=weight) for weight in (1.0, 3.0))
+"""By what noise in the network's input changes about a layer's: likewise."""
 
-ALLOWED = {"head": (UNTOUCHED,), "all": STRENGTHS, "auto": (UNTOUCHED, *STRENGTHS)}
-"""Filter strengths of each depth."""
-
-REFERENCE_STRENGTH = 300.0
+REFERENCE = Filter(300.0)
 """Of the network that has forgotten most labels and still sees."""
 
-UNJUDGED_STRENGTH = 3_000.0
-"""Where nobody can choose: it costs clean networks hardly anything (docs/LOG.md)."""
+GENTLE = {TRUNCATIONS: Filter(3_000.0), DENOISINGS: Filter(denoising=2.0)}
+"""Where nobody can choose: they cost clean networks hardly anything (docs/LOG.md)."""
+
+_NOISE = VIEWS["noise/4"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,87 +60,109 @@ class Groundwork:
         layers: Input moments of all its layers.
         screened: The views.
         jury: The held-out samples; None without any.
-        tried: Filter strengths whose own head was judged, UNTOUCHED first.
+        tried: Filters behind which the own head was judged, UNTOUCHED first.
         own_NCK: Its logits for the jury at each of them; None without a jury.
-        strengths: The filter strengths worth fitting readouts for, one or two, gentle first.
+        filters: Those worth fitting readouts behind, gentle first: one or two, and UNTOUCHED
+            where there are no views.
     """
 
     survey: Survey
     layers: LayerMoments
     screened: list[Screened]
     jury: Jury | None
-    tried: tuple[float, ...]
+    tried: tuple[Filter, ...]
     own_NCK: Tensor | None
-    strengths: list[float]
+    filters: list[Filter]
 
     @property
     def views(self) -> list[View]:
         """Views that readouts are fitted on."""
         return [screened.view for screened in self.screened if screened.kept]
 
-    @property
-    def memory(self) -> float:
-        """Mean memorisation under the views that readouts are fitted on."""
-        left = [screened.memorisation for screened in self.screened if screened.kept]
-        return sum(left) / len(left) if left else 1.0
-
-    def network(self, strength: float) -> nn.Module:
-        """The network with every layer truncated, BatchNorm statistics taken on the sample."""
-        return _truncated(self.survey, self.layers, strength)
+    def network(self, chosen: Filter) -> nn.Module:
+        """The network with every layer filtered, BatchNorm statistics taken on the sample."""
+        return _truncated(self.survey, self.layers, chosen)
 
 
 def lay(
     survey: Survey, views: Views, depth: str, *, seed: int, step: Callable[[str], None]
 ) -> Groundwork:
-    """Measure the views, seat the jury, and find the filter strength.
+    """Measure the views, seat the jury, and find the filters.
 
-    The strength is found by the own head of each truncated network, on each half of the jury:
-    no pass over the training data. Without a jury it is a gentle one.
+    They are found by the own head of each truncated network, asked by the jury: no pass over
+    the training data. Without a jury it is a gentle one.
     """
     step("layers and views")
-    allowed = ALLOWED[depth]
     chosen = as_views(views, survey.sample[0].inputs)
     layers = _layer_moments(survey, seed, needed=bool(chosen) or depth != "head")
-    reference = _truncated(survey, layers, REFERENCE_STRENGTH)
+    reference = _truncated(survey, layers, REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
-    tried = tuple(dict.fromkeys((UNTOUCHED, *allowed)))
+    kinds = [] if depth == "head" else _kinds(layers, screened)
+    tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
     if not survey.holdout:
-        gentle = UNJUDGED_STRENGTH if UNJUDGED_STRENGTH in allowed else allowed[0]
-        return Groundwork(survey, layers, screened, None, tried, None, [gentle])
-    step("filter strengths")
+        filters = [GENTLE[kind] for kind in kinds][:1] or [UNTOUCHED]
+        return Groundwork(survey, layers, screened, None, tried, None, filters)
+    step("filters")
     jury = Jury(survey.holdout, labels_of(survey.holdout))
     models = (_truncated(survey, layers, each) for each in tried)
     own_NCK = torch.stack([_logits(model, jury) for model in models], 1)
-    scores = Scores.of([own_NCK], jury.labels_N)
-    places = [place for place, strength in enumerate(tried) if strength in allowed]
-    best = sorted(_best_on_halves(scores, places, seed))
-    strengths = [allowed[place] for place in best]
-    return Groundwork(survey, layers, screened, jury, tried, own_NCK, strengths)
+    losses = Scores.of([own_NCK], jury.labels_N).losses().mean(0).tolist()
+    loss_of = dict(zip(tried, losses, strict=True))
+    if depth == "all":
+        del loss_of[UNTOUCHED]
+    worth_it = _worth_it(loss_of)
+    if UNTOUCHED in loss_of and not any(each.kept for each in screened):
+        worth_it.add(UNTOUCHED)  # without views a filter costs one pass only
+    filters = sorted(worth_it, key=tried.index)
+    return Groundwork(survey, layers, screened, jury, tried, own_NCK, filters)
+
+
+def _kinds(layers: LayerMoments, screened: Sequence[Screened]) -> list[tuple[Filter, ...]]:
+    """Denoisings if noise makes the network forget its labels, else truncations.
+
+    Where that was not measured, as for views of the caller's, both; truncations first.
+    """
+    forgets = [each.memorisation <= MEMORY_CEILING for each in screened if each.view == _NOISE]
+    if not layers.noise_grams or forgets == [False]:
+        return [TRUNCATIONS]
+    return [DENOISINGS] if forgets else [TRUNCATIONS, DENOISINGS]
+
+
+def _worth_it(loss_of: dict[Filter, float]) -> set[Filter]:
+    """The filter of least loss, and the one beside it that readouts do better behind.
+
+    Measured (docs/LOG.md): readouts that are fitted behind a filter do best behind a stronger
+    denoising or a gentler truncation than the own head, which was made for all that the
+    layers tell.
+    """
+    best = min(loss_of, key=loss_of.__getitem__)
+    steps = (*pairwise((UNTOUCHED, *DENOISINGS)), *pairwise((*TRUNCATIONS[::-1], UNTOUCHED)))
+    beside = [other for each, other in steps if each == best and other in loss_of]
+    return {best, *sorted(beside, key=loss_of.__getitem__)[:1]}
 
 
 def _layer_moments(survey: Survey, seed: int, *, needed: bool) -> LayerMoments:
     layers = LayerMoments(
         survey.model, sum(map(len, survey.sample)), skip=[survey.head.name], seed=seed
     )
+    generator = torch.Generator().manual_seed(seed)
     for batch in survey.sample if needed else ():
-        layers.update(batch.inputs)
+        layers.update(batch.inputs, _noisy(batch.inputs, generator))
     return layers
 
 
-def _truncated(survey: Survey, layers: LayerMoments, strength: float) -> nn.Module:
+def _noisy(inputs: Inputs, generator: torch.Generator) -> Inputs | None:
+    """None for inputs that take no noise, such as tokens."""
+    try:
+        return _NOISE(inputs, generator)
+    except DataError:
+        return None
+
+
+def _truncated(survey: Survey, layers: LayerMoments, chosen: Filter) -> nn.Module:
     batches = [(batch.inputs, batch.labels) for batch in survey.sample]
-    return truncated_copy(survey.model, layers, strength, batches)
+    return truncated_copy(survey.model, layers, chosen, batches)
 
 
 def _logits(model: nn.Module, jury: Jury) -> Tensor:
     return torch.cat([logits_of(model, batch.inputs).cpu() for batch in jury.batches])
-
-
-def _best_on_halves(own: Scores, places: list[int], seed: int) -> list[int]:
-    """Which of the places has the least loss on each half: one, or two where they differ."""
-    gentleness_C = torch.arange(len(places))
-    best = [
-        standard_error_rule(own.losses(mine_N)[:, places], gentleness_C, 0)
-        for mine_N, _ in halves(len(own.predictions_NC), seed)
-    ]
-    return list(dict.fromkeys(best))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches
 from tailcut.errors import DataError
+from tailcut.network.filters import Filter
 from tailcut.numerics.latent import FoldMoments, Latent, Reading, relabelled
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
@@ -31,7 +32,8 @@ SELF_TRAINING = 2
 
 _TRIED = (1, 2, 4, MOST_ROUNDS)
 _SELF_TRAINED = (0, 2, 4)
-_MUCH_MEMORY, _SURE = 0.2, 0.75
+_LET_GO, _SURE = 0.05, 0.9
+"""Share of the labels let go of, and mean largest probability, that speak for self-training."""
 
 
 Samples: TypeAlias = Literal["views", "as they are", "both"]
@@ -68,7 +70,7 @@ GIVEN = Material()
 
 @dataclass(frozen=True, eq=False)
 class Inferred:
-    """All training samples behind one filter strength, and their true labels inferred.
+    """All training samples behind one filter, and their true labels inferred.
 
     Attributes:
         spectra: Of the features, by kind of samples.
@@ -121,8 +123,7 @@ def infer(
         if groundwork.jury:
             states = _to_choose_from(viewed, spectra["views"])
         else:
-            remembers = groundwork.memory > _MUCH_MEMORY
-            states = _unjudged(viewed, spectra["views"], remembers=remembers)
+            states = _unjudged(viewed, spectra["views"])
         for material, state in states if fitted else ():
             readings[material] = state.reading
             labels_NK = state.probabilities_NK if material.self_training else state.posterior_NK
@@ -134,7 +135,7 @@ def infer(
 
 
 def reading_of(
-    groundwork: Groundwork, features: Mapping[float, Tensor], inferred: Mapping[float, Inferred]
+    groundwork: Groundwork, features: Mapping[Filter, Tensor], inferred: Mapping[Filter, Inferred]
 ) -> Reading | None:
     """The noisiest reading that explains the jury's labels as well as any; None without any.
 
@@ -145,8 +146,8 @@ def reading_of(
 
     Args:
         groundwork: With a jury.
-        features: Of the jury behind each filter strength (N x D).
-        inferred: By filter strength.
+        features: Of the jury behind each filter (N x D).
+        inferred: By filter.
     """
     jury = groundwork.jury
     readings = [
@@ -158,11 +159,11 @@ def reading_of(
     if jury is None or not readings:
         return None
     logits = []
-    for strength, each in inferred.items():
+    for behind, each in inferred.items():
         for material, moments in each.moments.items():
             spectrum = each.spectra[material.samples]
             readout = fit_lda(moments, moments.label_sets[-1], spectrum)
-            logits.append(readout.logits(features[strength], readout.max_rank).cpu())
+            logits.append(readout.logits(features[behind], readout.max_rank).cpu())
     losses = []
     for reading in readings:
         scores = Scores.of([torch.stack(logits, 1)], jury.labels_N, reading.noise.transition_KK)
@@ -197,20 +198,18 @@ def _to_choose_from(folds: FoldMoments, spectrum: Spectrum) -> Iterator[tuple[Ma
             yield Material(rounds, SELF_TRAINING), trained
 
 
-def _unjudged(
-    folds: FoldMoments, spectrum: Spectrum, *, remembers: bool
-) -> Iterator[tuple[Material, Latent]]:
+def _unjudged(folds: FoldMoments, spectrum: Spectrum) -> Iterator[tuple[Material, Latent]]:
     """What is inferred where nobody can choose, and self-training after it where it helps.
 
-    It is for features that remember the given labels under the views, too, as long as it
-    stays sure of its classes.
+    It is for features that cling to given labels under the views, too: self-training then finds
+    clearly more of them wrong. And it is for classes that it can tell apart for sure.
     """
     *_, inferred = folds.latents(ROUNDS, fit_lda, spectrum)
     yield Material(ROUNDS), inferred
-    if remembers:
-        trained = folds.self_trained(inferred.posterior_NK, SELF_TRAINING, fit_lda, spectrum)
-        if float(trained.probabilities_NK.amax(1).mean()) > _SURE:
-            yield Material(ROUNDS, SELF_TRAINING), trained
+    trained = folds.self_trained(inferred.posterior_NK, SELF_TRAINING, fit_lda, spectrum)
+    sure = float(trained.probabilities_NK.amax(1).mean()) > _SURE
+    if sure and trained.rate - inferred.rate > _LET_GO:
+        yield Material(ROUNDS, SELF_TRAINING), trained
 
 
 def _counted(rounds: int) -> str:

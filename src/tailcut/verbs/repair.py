@@ -88,6 +88,11 @@ class Repair:
         return float("inf") if self.summary["strength"] is None else self.summary["strength"]
 
     @property
+    def denoising(self) -> float:
+        """Of the filter on every layer: larger cuts more, 0 leaves them as they are."""
+        return self.summary.get("denoising", 0.0)
+
+    @property
     def candidates(self) -> pd.DataFrame:
         """Every cut that was weighed, with accuracy and log loss on the judges' given labels."""
         return runs.candidates_table(self.summary)
@@ -162,7 +167,7 @@ def repair(
 ) -> Repair:
     """Cut memorised label noise out of a trained network: no retraining, no clean labels.
 
-    Readouts are fitted behind the one or two best strengths of truncating all layers: to the
+    Readouts are fitted behind the one or two best filters of all layers: to the
     given labels, and to the true ones as readouts of other folds infer them from views of the
     training samples, under which the network has forgotten the labels it memorised, by
     expectation maximisation and by self-training; to the views, and to the samples as they

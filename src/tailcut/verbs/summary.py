@@ -35,7 +35,8 @@ def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]
         "rounds": chosen.material.rounds,
         "self_training": chosen.material.self_training,
         "samples": chosen.material.samples,
-        "strength": _finite(chosen.strength),
+        "strength": _finite(chosen.filter.strength),
+        "denoising": chosen.filter.denoising,
         "memorisation": {
             "train": diagnosis.memorisation,
             "views": {each.view.name: each.memorisation for each in diagnosis.views},

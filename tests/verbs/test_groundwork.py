@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+import tailcut
+from tailcut.network.filters import UNTOUCHED, Filter
+from tailcut.verbs.groundwork import DENOISINGS, TRUNCATIONS, lay
+from tailcut.verbs.screening import MEMORY_CEILING
+from tailcut.verbs.survey import survey
+
+GENTLE, STRONG = DENOISINGS
+
+
+def groundwork(done, *, holdout=True, views="auto", depth="auto"):
+    p = done.problem
+    held = p.holdout.loader() if holdout else None
+    found = survey(done.network, p.train.loader(), held, device=None, seed=0, step=print)
+    return lay(found, views, depth, seed=0, step=lambda _: None)
+
+
+def test_filters_are_tried_gentle_first():
+    assert [each.strength for each in TRUNCATIONS] == [10_000, 3_000, 1_000, 300]
+    assert [each.denoising for each in DENOISINGS] == [1, 3]
+
+
+def test_where_noise_makes_a_network_forget_its_layers_are_denoised(convolutions):
+    """On a few seconds of training, so the margins are wide: 7 points were measured."""
+    ground = groundwork(convolutions)
+    assert {each.denoising > 0 for each in ground.filters} == {True}
+    assert groundwork(convolutions, holdout=False).filters == [Filter(denoising=2)]
+    p = convolutions.problem
+    loader, test = p.train.loader(), p.test.loader()
+    for holdout in (p.holdout.loader(), None):
+        fix = tailcut.repair(convolutions.network, loader, holdout, clean=test, progress=False)
+        assert fix.verdict == "cut"
+        assert fix.denoising > 0
+        assert fix.strength == float("inf")
+        assert "all layers denoised at" in fix.reason
+        assert fix.summary["clean"]["after"] > fix.summary["clean"]["before"] + 0.15
+
+
+def test_where_it_does_not_they_are_truncated(memoriser):
+    ground = groundwork(memoriser)
+    (shaken,) = (each for each in ground.screened if each.view.name == "noise/4")
+    assert shaken.memorisation > MEMORY_CEILING
+    assert not any(each.denoising for each in ground.tried)
+    unseen = groundwork(memoriser, holdout=False, views=["rotate"])
+    assert unseen.filters == [Filter(3_000)]
+
+
+@pytest.mark.parametrize("holdout", [True, False])
+def test_the_head_alone_is_cut_where_that_is_asked_for(memoriser, holdout):
+    ground = groundwork(memoriser, holdout=holdout, depth="head")
+    assert (ground.tried, ground.filters) == ((UNTOUCHED,), [UNTOUCHED])
+
+
+def test_two_filters_at_most_side_by_side_are_worth_fitting_behind(memoriser, convolutions):
+    beside = {frozenset(pair) for pair in (*pairwise(TRUNCATIONS), DENOISINGS)} | {
+        frozenset([UNTOUCHED, first]) for first in (TRUNCATIONS[0], GENTLE)
+    }
+    for done in (memoriser, convolutions):
+        filters = groundwork(done).filters
+        assert len(filters) == 1 or frozenset(filters) in beside
+
+
+def test_without_views_the_untouched_layers_are_tried_too(memoriser):
+    assert UNTOUCHED in groundwork(memoriser, views=[]).filters
+    assert UNTOUCHED not in groundwork(memoriser, views=[], depth="all").filters
+
+
+def test_inputs_that_take_no_noise_are_truncated_only():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.EmbeddingBag(50, 8), torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+    ).eval()
+    tokens = torch.randint(0, 50, (60, 5), generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(60) % 3
+    found = survey(model, [(tokens, labels)], None, device=None, seed=0, step=print)
+    ground = lay(found, "auto", "auto", seed=0, step=lambda _: None)
+    assert not ground.layers.noise_grams
+    assert not any(each.denoising for each in ground.tried)
+    assert ground.filters == [Filter(3_000)]
