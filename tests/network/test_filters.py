@@ -139,6 +139,27 @@ def test_noise_is_measured_at_every_layer_at_the_same_positions():
     assert not any(quiet.noise_GPP(name).any() for name in quiet.layers)
 
 
+class Routed(nn.Module):
+    """Only inputs above 0 go through the layer `late`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early, self.late, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, inputs):
+        hidden, chosen = self.early(inputs), inputs[:, 0] > 0
+        return self.head(hidden.index_add(0, chosen.nonzero()[:, 0], self.late(hidden[chosen])))
+
+
+def test_a_layer_that_receives_other_samples_once_there_is_noise_counts_as_quiet():
+    torch.manual_seed(0)
+    inputs = torch.ones(4, 3)
+    noisy = inputs * torch.tensor([1, 1, -1, 1])[:, None]
+    moments = LayerMoments(Routed().eval(), 4).update(inputs, noisy)
+    assert moments.noise_GPP("early").any()
+    assert not moments.noise_GPP("late").any()
+
+
 def test_all_positions_of_a_linear_layer_give_the_second_moment_of_the_changes():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).eval()

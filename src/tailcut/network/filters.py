@@ -108,19 +108,15 @@ class LayerMoments:
 
         Args:
             inputs: Of the network.
-            noisy: The same with noise.
+            noisy: The same with noise. A layer that then receives something of another shape,
+                as where inputs choose their way, counts as one that noise does not change.
         """
         start = self.generator.get_state()
         received = self._received(inputs)
         _add_grams(self.grams, received)
         if noisy is not None:
             self.generator.set_state(start)  # the same positions again
-            again = self._received(noisy)
-            changes = {
-                name: [after - before for before, after in zip(received[name], each, strict=True)]
-                for name, each in again.items()
-            }
-            _add_grams(self.noise_grams, changes)
+            _add_grams(self.noise_grams, _changes(received, self._received(noisy)))
         return self
 
     def second_GPP(self, name: str) -> Tensor:
@@ -252,6 +248,18 @@ def _averaging(norms: Iterable[BatchNorm]) -> Iterator[None]:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
             norm.eval()
+
+
+def _changes(
+    before: dict[str, list[Tensor]], after: dict[str, list[Tensor]]
+) -> dict[str, list[Tensor]]:
+    """What each layer receives differently, call by call, where shapes are the same."""
+    shapes = {name: [each.shape for each in calls] for name, calls in before.items()}
+    return {
+        name: [late - early for early, late in zip(before[name], calls, strict=True)]
+        for name, calls in after.items()
+        if shapes.get(name) == [each.shape for each in calls]
+    }
 
 
 def _add_grams(grams: dict[str, Tensor], patches: dict[str, list[Tensor]]) -> None:
