@@ -88,7 +88,7 @@ class Weighed:
     def suspicion(self) -> Reading | None:
         """The noise as inference alone has it, which takes no hard sample for a wrong label.
 
-        Behind the last, the strongest filter.
+        Behind the last filter.
         """
         *_, inferred = self.inferred.values()
         readings = inferred.readings

@@ -62,8 +62,8 @@ class Groundwork:
         jury: The held-out samples; None without any.
         tried: Filters behind which the own head was judged, UNTOUCHED first.
         own_NCK: Its logits for the jury at each of them; None without a jury.
-        filters: Those worth fitting readouts behind, gentle first: one or two, and UNTOUCHED
-            where there are no views.
+        filters: One or two that are worth fitting readouts behind, the one that is likely to be
+            best for them last; UNTOUCHED before them where there are no views.
     """
 
     survey: Survey
@@ -110,10 +110,9 @@ def lay(
     loss_of = dict(zip(tried, losses, strict=True))
     if depth == "all":
         del loss_of[UNTOUCHED]
-    worth_it = _worth_it(loss_of)
-    if UNTOUCHED in loss_of and not any(each.kept for each in screened):
-        worth_it.add(UNTOUCHED)  # without views a filter costs one pass only
-    filters = sorted(worth_it, key=tried.index)
+    filters = _worth_it(loss_of)
+    if UNTOUCHED in set(loss_of) - set(filters) and not any(each.kept for each in screened):
+        filters.insert(0, UNTOUCHED)  # without views a filter costs one pass only
     return Groundwork(survey, layers, screened, jury, tried, own_NCK, filters)
 
 
@@ -128,7 +127,7 @@ def _kinds(layers: LayerMoments, screened: Sequence[Screened]) -> list[tuple[Fil
     return [DENOISINGS] if forgets else [TRUNCATIONS, DENOISINGS]
 
 
-def _worth_it(loss_of: dict[Filter, float]) -> set[Filter]:
+def _worth_it(loss_of: dict[Filter, float]) -> list[Filter]:
     """The filter of least loss, and the one beside it that readouts do better behind.
 
     Measured (docs/LOG.md): readouts that are fitted behind a filter do best behind a stronger
@@ -138,7 +137,7 @@ def _worth_it(loss_of: dict[Filter, float]) -> set[Filter]:
     best = min(loss_of, key=loss_of.__getitem__)
     steps = (*pairwise((UNTOUCHED, *DENOISINGS)), *pairwise((*TRUNCATIONS[::-1], UNTOUCHED)))
     beside = [other for each, other in steps if each == best and other in loss_of]
-    return {best, *sorted(beside, key=loss_of.__getitem__)[:1]}
+    return [best, *sorted(beside, key=loss_of.__getitem__)[:1]]
 
 
 def _layer_moments(survey: Survey, seed: int, *, needed: bool) -> LayerMoments:
