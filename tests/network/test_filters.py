@@ -160,6 +160,25 @@ def test_a_layer_that_receives_other_samples_once_there_is_noise_counts_as_quiet
     assert not moments.noise_GPP("late").any()
 
 
+class InPlace(nn.Module):
+    """What the layer `late` has received is changed after it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early, self.late, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+
+    def forward(self, inputs):
+        hidden = self.early(inputs)
+        return self.head(self.late(hidden) + hidden.add_(1))
+
+
+def test_changes_are_of_what_a_layer_received_not_of_what_became_of_it():
+    torch.manual_seed(0)
+    inputs = torch.ones(4, 3)
+    moments = LayerMoments(InPlace().eval(), 4).update(inputs, inputs)
+    assert not moments.noise_GPP("late").any()
+
+
 def test_all_positions_of_a_linear_layer_give_the_second_moment_of_the_changes():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 2)).eval()

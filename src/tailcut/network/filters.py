@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,12 +112,23 @@ class LayerMoments:
             noisy: The same with noise. A layer that then receives something of another shape,
                 as where inputs choose their way, counts as one that noise does not change.
         """
+        held: dict[str, deque[Tensor]] = defaultdict(deque)
+
+        def add(name: str, patches_GMP: Tensor) -> None:
+            self._add(self.grams, name, patches_GMP)
+            if noisy is not None:
+                held[name].append(patches_GMP.clone())  # what follows may work in place
+
+        def compare(name: str, patches_GMP: Tensor) -> None:
+            before_GMP = held[name].popleft() if held[name] else None
+            if before_GMP is not None and before_GMP.shape == patches_GMP.shape:
+                self._add(self.noise_grams, name, patches_GMP - before_GMP)
+
         start = self.generator.get_state()
-        received = self._received(inputs)
-        _add_grams(self.grams, received)
+        self._pass(inputs, add)
         if noisy is not None:
             self.generator.set_state(start)  # the same positions again
-            _add_grams(self.noise_grams, _changes(received, self._received(noisy)))
+            self._pass(noisy, compare)
         return self
 
     def second_GPP(self, name: str) -> Tensor:
@@ -133,28 +145,31 @@ class LayerMoments:
         trace_G = self.grams[name].diagonal(dim1=1, dim2=2).sum(1)
         return torch.where(trace_G > 0, trace_G, 1)
 
-    def _received(self, inputs: Inputs) -> dict[str, list[Tensor]]:
-        """Patches (G x M x P) that each layer receives, call by call."""
-        found: dict[str, list[Tensor]] = {}
+    def _pass(self, inputs: Inputs, told: Callable[[str, Tensor], None]) -> None:
+        """Tell of the patches (G x M x P) that each layer receives, call by call."""
 
-        def keep(name: str, received: Tensor) -> None:
+        def receive(name: str, received: Tensor) -> None:
             if name in self.layers:  # the output projection of an attention may be none of those
-                found.setdefault(name, []).append(self._patches(self.layers[name], received))
+                told(name, self._patches(self.layers[name], received))
 
-        told: dict[nn.Module, Callable[[Tensor], None]] = {
-            layer: partial(keep, name)
+        hooks: dict[nn.Module, Callable[[Tensor], None]] = {
+            layer: partial(receive, name)
             for name, layer in self.layers.items()
             if name not in self.attentions
         }
-        with on_input(told), on_projections(self.attentions, keep):
+        with on_input(hooks), on_projections(self.attentions, receive):
             logits_of(self.model, inputs)
-        return found
 
     def _patches(self, layer: Layer, received: Tensor) -> Tensor:
         width, samples = _weight(layer)[0].numel(), len(received)
         wanted = -(-_PATCHES_PER_DIMENSION * width * samples // self.samples)
         patches_GMP = _draw_patches(layer, received.detach(), wanted, self.generator)
         return patches_GMP.to(torch.promote_types(patches_GMP.dtype, torch.float32))
+
+    @staticmethod
+    def _add(grams: dict[str, Tensor], name: str, patches_GMP: Tensor) -> None:
+        gram_GPP = float64(patches_GMP.transpose(1, 2) @ patches_GMP)
+        grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP
 
 
 def truncated_copy(
@@ -248,25 +263,6 @@ def _averaging(norms: Iterable[BatchNorm]) -> Iterator[None]:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
             norm.eval()
-
-
-def _changes(
-    before: dict[str, list[Tensor]], after: dict[str, list[Tensor]]
-) -> dict[str, list[Tensor]]:
-    """What each layer receives differently, call by call, where shapes are the same."""
-    shapes = {name: [each.shape for each in calls] for name, calls in before.items()}
-    return {
-        name: [late - early for early, late in zip(before[name], calls, strict=True)]
-        for name, calls in after.items()
-        if shapes.get(name) == [each.shape for each in calls]
-    }
-
-
-def _add_grams(grams: dict[str, Tensor], patches: dict[str, list[Tensor]]) -> None:
-    for name, each in patches.items():
-        for patches_GMP in each:
-            gram_GPP = float64(patches_GMP.transpose(1, 2) @ patches_GMP)
-            grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP
 
 
 def _weight(layer: nn.Module) -> Tensor:
