@@ -192,15 +192,21 @@ class Moments:
         return part
 
     def _absorb(self, other: Moments) -> Moments:
-        """Chan, Golub & LeVeque's pairwise update, for the class deviations too."""
+        """Chan, Golub & LeVeque's pairwise update, for the class deviations too.
+
+        Deviations are from the mean as it is stored, so that they know how it was rounded.
+        """
         if other.n == 0:
             return self
         if self.n == 0:
             self._move(other.mean_D.device)
         device = self.mean_D.device
         n = self.n + other.n
-        gap_D = other.mean_D.to(device) - self.mean_D
-        own_shift_D, other_shift_D = gap_D * (other.n / n), gap_D * (-self.n / n)
+        other_mean_D = other.mean_D.to(device)
+        stored_gap_D = other_mean_D - self.mean_D
+        gap_D = stored_gap_D + other._rounded_D.to(device) - self._rounded_D
+        mean_D = self.mean_D + stored_gap_D * (other.n / n)
+        own_shift_D, other_shift_D = mean_D - self.mean_D, mean_D - other_mean_D
         self.scatter_DD += other.scatter_DD.to(device)
         self.scatter_DD.addr_(gap_D, gap_D, alpha=self.n * other.n / n)
         for name in self.label_sets:
@@ -210,9 +216,13 @@ class Moments:
             self.counts[name] += other.counts[name].to(device)
         for name in self.joint:
             self.joint[name] += other.joint[name].to(device)
-        self.mean_D = self.mean_D + own_shift_D
-        self.n = n
+        self.mean_D, self.n = mean_D, n
         return self
+
+    @property
+    def _rounded_D(self) -> Tensor:
+        """What rounding has taken from the stored mean."""
+        return self.deviations[self.label_sets[0]].sum(0) / max(self.n, 1)
 
     def _move(self, device: torch.device) -> None:
         self.mean_D, self.scatter_DD = self.mean_D.to(device), self.scatter_DD.to(device)
