@@ -17,7 +17,7 @@ class Moments:
 
     With features h_i (N x D) and a label set y (N):
 
-    * `mean_D` = 1/n sum_i h_i
+    * `mean_D` = 1/n sum_i h_i, and `rest_D` = sum_i (h_i - mean), what its rounding has left
     * `scatter_DD` = sum_i (h_i - mean)(h_i - mean)^T
     * `counts[set]` (K,) = n_k, and `deviations[set]` (K x D) = sum_{i in k} (h_i - mean)
     * `joint[set]` (K x K) = how often class k of the first set meets class l of this one,
@@ -40,6 +40,7 @@ class Moments:
         self.n = 0
         self.batches = 0
         self.mean_D = torch.zeros(width, dtype=torch.float64)
+        self.rest_D = torch.zeros(width, dtype=torch.float64)
         self.scatter_DD = torch.zeros(width, width, dtype=torch.float64)
         self.counts = {s: torch.zeros(classes, dtype=torch.int64) for s in self.label_sets}
         self.deviations = {
@@ -113,6 +114,7 @@ class Moments:
         twin = Moments(self.width, self.classes, (*self.label_sets, name))
         twin.n, twin.batches = self.n, self.batches
         twin.mean_D, twin.scatter_DD, twin.joint = self.mean_D, self.scatter_DD, self.joint
+        twin.rest_D = self.rest_D
         counts_K, sums_KD = float64(counts_K).to(self.mean_D), float64(sums_KD).to(self.mean_D)
         twin.counts = {**self.counts, name: counts_K}
         twin.deviations = {**self.deviations, name: sums_KD - counts_K[:, None] * self.mean_D}
@@ -177,6 +179,7 @@ class Moments:
             return part
         part.mean_D = features_ND.mean(0)
         centred_ND = features_ND - part.mean_D
+        part.rest_D = centred_ND.sum(0)
         part.scatter_DD = centred_ND.T @ centred_ND
         labels = {name: labels_N.to(features_ND.device) for name, labels_N in labels.items()}
         for name, labels_N in labels.items():
@@ -194,7 +197,8 @@ class Moments:
     def _absorb(self, other: Moments) -> Moments:
         """Chan, Golub & LeVeque's pairwise update, for the class deviations too.
 
-        Deviations are from the mean as it is stored, so that they know how it was rounded.
+        Deviations are from the mean as it is stored, and the gap between two means is that of
+        the true ones: with what their rounding has left.
         """
         if other.n == 0:
             return self
@@ -204,7 +208,8 @@ class Moments:
         n = self.n + other.n
         other_mean_D = other.mean_D.to(device)
         stored_gap_D = other_mean_D - self.mean_D
-        gap_D = stored_gap_D + other._rounded_D.to(device) - self._rounded_D
+        mine_D, theirs_D = self.rest_D / max(self.n, 1), other.rest_D.to(device) / other.n
+        gap_D = stored_gap_D + theirs_D - mine_D
         mean_D = self.mean_D + stored_gap_D * (other.n / n)
         own_shift_D, other_shift_D = mean_D - self.mean_D, mean_D - other_mean_D
         self.scatter_DD += other.scatter_DD.to(device)
@@ -216,16 +221,14 @@ class Moments:
             self.counts[name] += other.counts[name].to(device)
         for name in self.joint:
             self.joint[name] += other.joint[name].to(device)
+        rest_D = self.rest_D + other.rest_D.to(device)
+        self.rest_D = rest_D - self.n * own_shift_D - other.n * other_shift_D
         self.mean_D, self.n = mean_D, n
         return self
 
-    @property
-    def _rounded_D(self) -> Tensor:
-        """What rounding has taken from the stored mean."""
-        return self.deviations[self.label_sets[0]].sum(0) / max(self.n, 1)
-
     def _move(self, device: torch.device) -> None:
         self.mean_D, self.scatter_DD = self.mean_D.to(device), self.scatter_DD.to(device)
+        self.rest_D = self.rest_D.to(device)
         for held in (self.counts, self.deviations, self.joint):
             held.update({key: value.to(device) for key, value in held.items()})
 
