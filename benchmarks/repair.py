@@ -227,10 +227,16 @@ def table(results: pd.DataFrame) -> str:
             lines.append(f"  {name:<36}{spread(gap):>16}{gap.min():>8.1f}   n = {len(gap)}")
     behind = noisy[noisy["tailcut"] < noisy["best rival"] - 0.3]
     lines.append(f"behind a rival by more than 0.3: {len(behind)} of {len(noisy)}")
-    for setting, part in [("all", noisy), *noisy.groupby("setting")]:
+    for _, row in behind.iterrows():
+        gaps = [f"{row[name] - row['best rival']:.1f}" for name in ("tailcut", "best candidate")]
+        name = " ".join(str(row[key]) for key in ("setting", "noise", "seed"))
+        lines.append(f"  {name}: {gaps[0]}, best candidate {gaps[1]}")
+    parts = [("all", noisy), *noisy.groupby("setting"), *noisy.groupby(["setting", "noise"])]
+    for setting, part in parts:
         gained = (part["tailcut"] - part["last epoch"]).sum()
         alone = (part["tailcut, no holdout"] - part["last epoch"]).sum()
-        lines.append(f"gain kept without a holdout, {setting}: {100 * alone / gained:.0f} %")
+        told = setting if isinstance(setting, str) else " ".join(setting)
+        lines.append(f"gain kept without a holdout, {told}: {100 * alone / gained:.0f} %")
     for setting, part in [("all", results), *results.groupby("setting")]:
         before, after = part[[f"calibration error, {n}" for n in ("last epoch", "tailcut")]].mean()
         lines.append(f"calibration error, {setting}: {before:.1f} before, {after:.1f} after")

@@ -172,8 +172,7 @@ def test_the_coding_rate_reduction_is_that_of_the_eigenvalues(width, scale, dist
     expected = spectrum_of(features_ND).coding_rate(distortion)
     expected -= sum(len(p) / 40 * spectrum_of(p).coding_rate(distortion) for p in parts)
     classes = [moments_of(part, 1, given=torch.zeros(len(part)).long()) for part in parts]
-    rounding = 1e-8 + 1e-15 * width * (scale / distortion) ** 2  # of eigenvalues that are zero
-    assert coding_rate_reduction(classes, distortion) == pytest.approx(expected, abs=rounding)
+    assert coding_rate_reduction(classes, distortion) == pytest.approx(expected, rel=1e-8, abs=1e-8)
 
 
 def test_a_class_of_one_sample_has_no_coding_rate_of_its_own():

@@ -146,8 +146,8 @@ class Spectrum:
 
         It depends on the scale of the features: compare only features on one scale.
         """
-        scaled_D = self.width / distortion**2 * self.eigenvalues_D
-        return 0.5 * float(torch.log1p(scaled_D).sum())
+        scaled_R = self.width / distortion**2 * self.eigenvalues_D[: self.rank]
+        return 0.5 * float(torch.log1p(scaled_R).sum())
 
     def rebased(self, basis_DD: Tensor) -> Spectrum:
         """The same features seen along other orthonormal directions, in that order.
@@ -196,7 +196,14 @@ def coding_rate_reduction(class_moments: list[Moments], distortion: float = 0.5)
 
 
 def _coding_rate(moments: Moments, distortion: float) -> float:
-    """`Spectrum.coding_rate` by one Cholesky factor instead of all eigenvalues."""
+    """`Spectrum.coding_rate` by one Cholesky factor instead of all eigenvalues.
+
+    Of n samples in as many directions or more, that would count rounding as variance: they
+    span n - 1 directions.
+    """
     scaled_DD = moments.width / (moments.n * distortion**2) * moments.scatter_DD
+    if moments.n <= moments.width:
+        spanned_R = torch.linalg.eigvalsh(scaled_DD).flip(0)[: moments.n - 1].clamp(min=0)
+        return 0.5 * float(torch.log1p(spanned_R).sum())
     eye_DD = torch.eye(moments.width, dtype=scaled_DD.dtype, device=scaled_DD.device)
     return float(torch.linalg.cholesky(eye_DD + scaled_DD).diagonal().log().sum())

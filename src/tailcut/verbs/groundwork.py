@@ -94,10 +94,11 @@ def lay(
     """
     step("layers and views")
     chosen = as_views(views, survey.sample[0].inputs)
-    layers = _layer_moments(survey, seed, needed=bool(chosen) or depth != "head")
+    deep = depth != "head"
+    layers = _layer_moments(survey, seed, needed=bool(chosen) or deep, noisy=deep)
     reference = _truncated(survey, layers, REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
-    kinds = [] if depth == "head" else _kinds(layers, screened)
+    kinds = _kinds(layers, screened) if deep else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
     if not survey.holdout:
         filters = [GENTLE[kind] for kind in kinds][:1] or [UNTOUCHED]
@@ -140,13 +141,13 @@ def _worth_it(loss_of: dict[Filter, float]) -> list[Filter]:
     return [best, *sorted(beside, key=loss_of.__getitem__)[:1]]
 
 
-def _layer_moments(survey: Survey, seed: int, *, needed: bool) -> LayerMoments:
+def _layer_moments(survey: Survey, seed: int, *, needed: bool, noisy: bool) -> LayerMoments:
     layers = LayerMoments(
         survey.model, sum(map(len, survey.sample)), skip=[survey.head.name], seed=seed
     )
     generator = torch.Generator().manual_seed(seed)
     for batch in survey.sample if needed else ():
-        layers.update(batch.inputs, _noisy(batch.inputs, generator))
+        layers.update(batch.inputs, _noisy(batch.inputs, generator) if noisy else None)
     return layers
 
 
