@@ -90,18 +90,26 @@ def true_label_losses(
 
     The likelihood of noisy labels under probabilities of the true ones (the "forward
     correction" of Patrini et al. 2017); with T the identity it is the plain log loss. Infinite
-    where logits are broken.
+    where logits are broken, or where T forbids every class that is not hopeless.
+
+    Half the temperature squares every odds, so two exponentials serve all temperatures.
     """
-    logits_NCK = float64(logits_NCK)
-    if transition_KK is None:
-        transition_KK = torch.eye(logits_NCK.shape[2], dtype=torch.float64)
-    chance_N1K = transition_KK[:, given_N.cpu()].T.log()[:, None].to(logits_NCK.device)
-    losses_TNC = torch.stack(
-        [
-            (torch.logsumexp(scaled_NCK, 2) - torch.logsumexp(scaled_NCK + chance_N1K, 2)).cpu()
-            for scaled_NCK in (logits_NCK / t for t in _TEMPERATURES.tolist())
-        ]
-    )
+    logits_KNC = float64(logits_NCK).permute(2, 0, 1)
+    margins_KNC = (logits_KNC - logits_KNC.amax(0)).contiguous()
+    given_N = given_N.to(margins_KNC.device)
+
+    def said(odds_KNC: Tensor, temperature: float) -> Tensor:
+        if transition_KK is None:
+            return margins_KNC.take_along_dim(given_N[None, :, None], 0)[0] / temperature
+        return (odds_KNC * transition_KK.to(odds_KNC)[:, given_N, None]).sum(0).log()
+
+    losses_TNC = torch.empty(len(_TEMPERATURES), *margins_KNC.shape[1:], dtype=torch.float64)
+    for hottest in (len(_TEMPERATURES) - 1, len(_TEMPERATURES) - 2):
+        odds_KNC = torch.exp(margins_KNC / _TEMPERATURES[hottest])
+        for place in range(hottest, -1, -2):
+            heat = float(_TEMPERATURES[place])
+            losses_TNC[place] = odds_KNC.sum(0).log() - said(odds_KNC, heat)
+            odds_KNC.square_()
     return losses_TNC.nan_to_num_(nan=torch.inf, posinf=torch.inf)
 
 
