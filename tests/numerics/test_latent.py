@@ -12,14 +12,10 @@ from tailcut.errors import DataError
 from tailcut.lab import noise
 from tailcut.numerics.latent import FoldMoments, Latent, fold_of
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import Readout
+from tailcut.numerics.readout import Readout, oas_shrinkage
 from tailcut.numerics.spectrum import Spectrum
 
 CLASSES = 4
-
-
-def lda(moments, label_set, spectrum):
-    return Readout.lda(moments, label_set, spectrum=spectrum, shrinkage=0.1, rank=3)
 
 
 def clusters(n, spread=0.5, seed=0):
@@ -78,7 +74,8 @@ def test_soft_labels_fit_what_the_same_samples_fit_in_those_shares():
     features_VND, true_N = clusters(60)
     soft_NK = torch.nn.functional.one_hot(true_N, CLASSES).double()
     soft_NK = 0.75 * soft_NK + 0.25 * soft_NK.roll(1, 1)
-    soft = Readout.lda(filled(features_VND, true_N).whole(soft_NK), "latent", shrinkage=0.1)
+    folds = filled(features_VND, true_N)
+    soft = Readout.lda(folds.relabelled(folds.whole(), soft_NK), "latent", shrinkage=0.1)
     shares = Moments(6, CLASSES)
     for shift in (0, 0, 0, 1):
         labels_N = ((true_N + shift) % CLASSES).repeat(2)
@@ -88,31 +85,51 @@ def test_soft_labels_fit_what_the_same_samples_fit_in_those_shares():
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("evidence", [0.0, 0.3, 1.0])
+def test_a_label_that_was_told_of_before_counts_for_less(evidence):
+    given_N = gaussian(50, CLASSES, seed=1).argmax(1)
+    state = Latent.of(gaussian(50, CLASSES).double(), given_N)
+    slow_NK = state.probabilities_NK * state.transition_KK[:, given_N].T ** evidence
+    torch.testing.assert_close(state.labels(evidence), slow_NK / slow_NK.sum(1, keepdim=True))
+    ends = {0.0: state.probabilities_NK, 1.0: state.posterior_NK}
+    if evidence in ends:
+        torch.testing.assert_close(state.labels(evidence), ends[evidence])
+
+
+def test_features_that_remember_half_of_the_labels_tell_of_them_once():
+    features_VND, true_N = clusters(2000, spread=0.4)
+    given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, 0.5), seed=0)
+    remembered_VNK = 0.15 * torch.eye(CLASSES)[given_N] + 0.35 * gaussian(2, 2000, CLASSES, seed=9)
+    folds = leading(filled(torch.cat([features_VND, remembered_VNK.float()], 2), given_N), 10)
+    right = []
+    for evidence in (1.0, 0.5):
+        *_, state = folds.latents(4, evidence)
+        right.append((state.labels(evidence).argmax(1) == true_N).double().mean())
+    assert right[1] > right[0] + 0.1
+
+
+def leading(moments, rank=3):
+    return moments.along(Spectrum.of(moments.whole()), rank)
+
+
 def test_a_sample_is_judged_by_a_fit_to_the_other_folds():
     features_VND, true_N = clusters(200)
     moments = filled(features_VND, true_N)
     spectrum = Spectrum.of(moments.whole())
     soft_NK = torch.nn.functional.one_hot(true_N, CLASSES).double()
-    logits_NK = moments.out_of_fold(soft_NK, lda, spectrum)
-    fold_N, directions = fold_of(torch.arange(200), 5), spectrum.directions()[:, :3].numpy()
+    logits_NK = moments.along(spectrum, 3).out_of_fold(soft_NK)
+    fold_N, basis_DR = fold_of(torch.arange(200), 5), spectrum.directions()[:, :3]
+    along_VNR = (features_VND.double() - spectrum.mean_D) @ basis_DR
     for fold in range(5):
         inside_N = fold_N == fold
-        others = features_VND[:, ~inside_N].flatten(0, 1).numpy()
-        shrunk = Readout.lda(
-            Moments(6, CLASSES).update(torch.tensor(others), given=true_N[~inside_N].repeat(2)),
-            spectrum=spectrum,
-            shrinkage=0,
-        )
-        peer = LinearDiscriminantAnalysis("lsqr").fit(
-            others @ directions, true_N[~inside_N].repeat(2)
-        )
-        asked = features_VND[:, inside_N].mean(0)
-        agreed = torch.tensor(peer.predict(asked.numpy() @ directions))
-        assert torch.equal(shrunk.logits(asked, 3).argmax(1), agreed)
-        plain = Moments(6, CLASSES)
-        plain.update(torch.tensor(others), given=true_N[~inside_N].repeat(2))
-        slow_NK = lda(plain, "given", spectrum).logits(asked, 3)
+        others, labels = along_VNR[:, ~inside_N].flatten(0, 1), true_N[~inside_N].repeat(2)
+        asked = (features_VND[:, inside_N].mean(0).double() - spectrum.mean_D) @ basis_DR
+        plain = Moments(3, CLASSES).update(others, given=labels)
+        slow_NK = Readout.lda(plain).logits(asked, 3)
         torch.testing.assert_close(logits_NK[inside_N], slow_NK)
+        shrinkage = oas_shrinkage(plain.within_DD() / plain.n, plain.n)
+        peer = LinearDiscriminantAnalysis("lsqr", shrinkage).fit(others.numpy(), labels)
+        assert torch.equal(torch.tensor(peer.predict(asked.numpy())), slow_NK.argmax(1))
 
 
 def test_a_label_has_no_part_in_what_is_said_of_its_sample():
@@ -121,17 +138,15 @@ def test_a_label_has_no_part_in_what_is_said_of_its_sample():
     for label in (0, 1):
         changed_N = true_N.clone()
         changed_N[7] = label
-        moments = filled(features_VND, changed_N)
         soft_NK = torch.nn.functional.one_hot(changed_N, CLASSES).double()
-        said.append(moments.out_of_fold(soft_NK, lda, Spectrum.of(moments.whole()))[7])
+        said.append(leading(filled(features_VND, changed_N)).out_of_fold(soft_NK)[7])
     torch.testing.assert_close(*said)
 
 
 def test_rounds_find_the_wrong_labels_and_mend_a_class_given_for_another():
     features_VND, true_N = clusters(2000)
     given_N = noise.corrupt(true_N, noise.pair(CLASSES, 0.4), seed=0)
-    moments = filled(features_VND, given_N)
-    first, *_, last = moments.latents(5, lda, Spectrum.of(moments.whole()))
+    first, *_, last = leading(filled(features_VND, given_N)).latents(5)
     wrong_N = given_N != true_N
     aurocs = [
         roc_auc_score(wrong_N, -state.probabilities_NK.gather(1, given_N[:, None])[:, 0])
@@ -145,13 +160,12 @@ def test_rounds_find_the_wrong_labels_and_mend_a_class_given_for_another():
 def test_self_training_fits_in_rounds_to_what_it_said_of_the_other_folds():
     features_VND, true_N = clusters(200)
     given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, 0.4), seed=0)
-    moments = filled(features_VND, given_N)
-    spectrum = Spectrum.of(moments.whole())
+    folds = leading(filled(features_VND, given_N))
     soft_NK = torch.nn.functional.one_hot(given_N, CLASSES).double()
     said_NK = soft_NK
     for _ in range(3):
-        said_NK = moments.out_of_fold(said_NK, lda, spectrum).softmax(1)
-    state = moments.self_trained(soft_NK, 3, lda, spectrum)
+        said_NK = folds.out_of_fold(said_NK).softmax(1)
+    state = folds.self_trained(soft_NK, 3)
     torch.testing.assert_close(state.probabilities_NK, said_NK)
     assert state.temperature == 1
 
@@ -161,14 +175,9 @@ def test_self_training_mends_labels_that_the_features_remember(wrong):
     features_VND, true_N = clusters(2000, spread=0.35)
     given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, wrong), seed=0)
     learned_VNK = 0.15 * torch.eye(CLASSES)[given_N] + 0.35 * gaussian(2, 2000, CLASSES, seed=9)
-    moments = filled(torch.cat([features_VND, learned_VNK.float()], 2), given_N)
-    spectrum = Spectrum.of(moments.whole())
-
-    def fit(moments, label_set, spectrum):
-        return Readout.lda(moments, label_set, spectrum=spectrum)
-
-    *_, inferred = moments.latents(4, fit, spectrum)
-    trained = moments.self_trained(inferred.posterior_NK, 2, fit, spectrum)
+    folds = leading(filled(torch.cat([features_VND, learned_VNK.float()], 2), given_N), 10)
+    *_, inferred = folds.latents(4)
+    trained = folds.self_trained(inferred.posterior_NK, 2)
     right = [
         (labels_NK.argmax(1) == true_N).double().mean()
         for labels_NK in (inferred.posterior_NK, trained.probabilities_NK)
@@ -183,16 +192,14 @@ def test_self_training_mends_labels_that_the_features_remember(wrong):
 
 def test_labels_that_have_nothing_to_do_with_the_features_stay_unexplained():
     given_N = gaussian(2000, CLASSES, seed=5).argmax(1)
-    moments = filled(gaussian(2, 2000, 6).float(), given_N)
-    *_, state = moments.latents(2, lda, Spectrum.of(moments.whole()))
+    *_, state = leading(filled(gaussian(2, 2000, 6).float(), given_N)).latents(2)
     own_N = state.probabilities_NK.gather(1, given_N[:, None])[:, 0]
     assert abs(float(own_N.mean()) - 1 / CLASSES) < 0.05
 
 
 def test_clean_labels_stay_as_they_are():
     features_VND, true_N = clusters(1000, spread=0.15)
-    moments = filled(features_VND, true_N)
-    *_, state = moments.latents(4, lda, Spectrum.of(moments.whole()))
+    *_, state = leading(filled(features_VND, true_N)).latents(4)
     assert state.rate < 0.01
     assert torch.equal(state.posterior_NK.argmax(1), true_N)
 
@@ -200,9 +207,9 @@ def test_clean_labels_stay_as_they_are():
 def test_a_class_in_one_fold_alone_cannot_be_judged():
     features_VND, true_N = clusters(100)
     lone_N = torch.where(torch.arange(100) == 3, 3, true_N % 3)
-    moments = filled(features_VND, lone_N)
+    folds = leading(filled(features_VND, lone_N))
     with pytest.raises(DataError, match="'latent' has no sample of class 3"):
-        next(moments.latents(1, lda, Spectrum.of(moments.whole())))
+        next(folds.latents(1))
 
 
 def test_folds_depend_on_the_number_alone_and_are_of_a_size():

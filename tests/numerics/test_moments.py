@@ -100,6 +100,30 @@ def test_merged_leaves_the_parts_as_they_are(batches):
     assert all(torch.equal(part.mean_D, mean) for part, mean in zip(parts, means, strict=True))
 
 
+@quick
+@given(labelled_batches(), st.data())
+def test_moments_along_directions_are_those_of_the_projected_features(batches, data):
+    features_ND, true_N, given_N, classes, _ = batches
+    width = features_ND.shape[1]
+    rank = data.draw(st.integers(1, width))
+    basis_DR = torch.linalg.qr(gaussian(width, width, seed=rank).double())[0][:, :rank]
+    origin_D = features_ND.double().mean(0)
+    along = Moments.merged([part.along(basis_DR, origin_D) for part in each_alone(batches)])
+    projected_NR = (features_ND.double() - origin_D) @ basis_DR
+    slow = Moments(rank, classes, ("clean", "given"))
+    slow.update(projected_NR, clean=true_N, given=given_N)
+    rounding = 1e-13 * (1 + float(features_ND.abs().max())) * len(features_ND)
+    assert along.n == slow.n
+    torch.testing.assert_close(along.mean_D, slow.mean_D, rtol=0, atol=rounding)
+    torch.testing.assert_close(along.scatter_DD, slow.scatter_DD, rtol=1e-9, atol=1e-9 + rounding)
+    for name in ("clean", "given"):
+        assert torch.equal(along.counts[name], slow.counts[name])
+        torch.testing.assert_close(
+            along.deviations[name], slow.deviations[name], rtol=0, atol=rounding
+        )
+    assert torch.equal(along.joint["given"], slow.joint["given"])
+
+
 def test_moments_without_samples_stay_empty_and_change_nothing():
     moments = moments_of(gaussian(5, 3), 2, given=labels_of(5, 2))
     before = moments.scatter_DD.clone()

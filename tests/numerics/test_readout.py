@@ -22,7 +22,7 @@ from reference import (
 from tailcut.errors import DataError
 from tailcut.numerics import readout as readouts
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import Readout, oas_shrinkage
+from tailcut.numerics.readout import Readout, discriminant, oas_shrinkage
 from tailcut.numerics.spectrum import Spectrum
 
 CLASSES = 3
@@ -178,6 +178,14 @@ def test_float32_features_are_read_in_float64():
     readout = MANY.readout("ridge")
     assert torch.equal(readout.logits(low_ND, 3), readout.logits(low_ND.double(), 3))
     assert readout.logits(low_ND, 3).dtype == torch.float64
+
+
+@pytest.mark.parametrize("shrinkage", [None, 0.2])
+def test_the_discriminant_is_lda_at_full_rank(shrinkage):
+    slow = Readout.lda(MANY.moments, shrinkage=shrinkage)
+    found = discriminant(MANY.moments, shrinkage=shrinkage)
+    for mine, theirs in zip(found, slow.fold(slow.max_rank), strict=True):
+        torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize("name", ["project", *FITTED])

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 import torch
 
 import tailcut
 from tailcut.network.filters import UNTOUCHED, Filter
-from tailcut.verbs.groundwork import DENOISINGS, TRUNCATIONS, lay
+from tailcut.numerics.scores import Scores
+from tailcut.verbs.groundwork import DENOISINGS, GENTLE, TRUNCATIONS, lay
 from tailcut.verbs.screening import MEMORY_CEILING
 from tailcut.verbs.survey import survey
 
-GENTLE, STRONG = DENOISINGS
+STRONG = DENOISINGS[-1]
 
 
 def groundwork(done, *, holdout=True, views="auto", depth="auto"):
@@ -57,13 +56,29 @@ def test_the_head_alone_is_cut_where_that_is_asked_for(memoriser, holdout):
     assert (ground.tried, ground.filters) == ((UNTOUCHED,), [UNTOUCHED])
 
 
-def test_two_filters_at_most_side_by_side_are_worth_fitting_behind(memoriser, convolutions):
-    beside = {frozenset(pair) for pair in (*pairwise(TRUNCATIONS), DENOISINGS)} | {
-        frozenset([UNTOUCHED, first]) for first in (TRUNCATIONS[0], GENTLE)
-    }
-    for done in (memoriser, convolutions):
-        filters = groundwork(done).filters
-        assert len(filters) == 1 or frozenset(filters) in beside
+def test_readouts_are_fitted_behind_the_best_filter_of_the_own_head_and_a_gentle_one(
+    memoriser, convolutions
+):
+    for done, others in ((memoriser, TRUNCATIONS), (convolutions, DENOISINGS)):
+        ground = groundwork(done)
+        *found, gentle = ground.filters
+        scores = Scores.of([ground.own_NCK], ground.jury.labels_N)
+        best = ground.tried[int(scores.losses().mean(0).argmin())]
+        wanted = best if others == TRUNCATIONS else STRONG
+        assert best in others
+        assert gentle == GENTLE[others]
+        assert found == [wanted] * (wanted != gentle)
+
+
+def test_labels_are_forgotten_as_far_as_no_view_remembers_them(memoriser):
+    ground = groundwork(memoriser)
+    least = [each.memorisation for each in ground.screened if each.kept]
+    assert 1 < len(least) == len(ground.views)
+    assert ground.forgotten == pytest.approx(1 - max(least))
+
+
+def test_without_views_nothing_is_known_to_be_forgotten_or_not(memoriser):
+    assert groundwork(memoriser, views=[]).forgotten == 1
 
 
 def test_without_views_the_untouched_layers_are_tried_too(memoriser):

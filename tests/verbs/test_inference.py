@@ -8,7 +8,14 @@ from reference import gaussian
 from tailcut.lab import noise
 from tailcut.numerics.latent import FoldMoments
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.inference import ROUNDS, SELF_TRAINING, Material, _unjudged
+from tailcut.verbs.inference import (
+    ROUNDS,
+    SELF_TRAINING,
+    Inferred,
+    Material,
+    _unjudged,
+    half_rank,
+)
 
 CLASSES = 4
 
@@ -21,16 +28,14 @@ def fix(memoriser):
     )
 
 
-def test_labels_that_were_let_go_are_fitted_without_views_too(fix):
+def test_lda_is_fitted_to_labels_inferred_and_self_trained(fix):
     table = fix.candidates[fix.candidates["readout"] == "lda"]
-    found = set(zip(table["rounds"], table["self_training"], table["samples"], strict=True))
-    inferred = [(rounds, 0, "views") for rounds in (0, 1, 2, 4, 8)]
-    trained = [(rounds, 2, s) for rounds in (0, 2, 4) for s in ("views", "as they are")]
-    assert found == {*inferred, *trained}
-    nearest = fix.candidates[fix.candidates["readout"] == "centroid"]
-    assert not nearest["rounds"].any()
+    found = set(zip(table["rounds"], table["self_training"], strict=True))
+    assert found == {(0, 0), (1, 0), (2, 0), (4, 0), (8, 0), (0, 2), (2, 2), (4, 2)}
+    own = fix.candidates[fix.candidates["readout"] == "project"]
+    assert not own[["rounds", "self_training"]].any(axis=None)
     (chosen,) = fix.candidates[fix.candidates["chosen"]].to_dict("records")
-    for told in ("rounds", "self_training", "samples"):
+    for told in ("rounds", "self_training"):
         assert fix.summary[told] == chosen[told]
 
 
@@ -38,20 +43,6 @@ def test_the_reading_finds_the_noise_that_is_there(fix, memoriser):
     train = memoriser.problem.train
     wrong = float((train.given != train.clean).double().mean())
     assert fix.summary["noise"]["rate"] == pytest.approx(wrong, abs=0.06)
-
-
-def test_without_views_samples_as_they_are_are_fitted_once(memoriser):
-    p = memoriser.problem
-    bare = tailcut.repair(
-        memoriser.network,
-        p.train.loader(),
-        p.holdout.loader(),
-        views=[],
-        depth="head",
-        readout="centroid",
-        progress=False,
-    )
-    assert set(bare.candidates["samples"]) == {"views"}
 
 
 @pytest.mark.parametrize(
@@ -64,8 +55,10 @@ def test_without_a_jury_self_training_is_for_labels_not_let_go_and_for_classes_a
     given_N = noise.corrupt(true_N, given, seed=0)
     features_VND = torch.eye(CLASSES, 16)[true_N] + spread * gaussian(2, 1000, 16).float()
     folds = FoldMoments(16, CLASSES).update(features_VND, given_N, torch.arange(1000))
-    states = dict(_unjudged(folds, Spectrum.of(folds.whole())))
-    assert list(states) == [Material(ROUNDS)] + [Material(ROUNDS, SELF_TRAINING)] * trained
+    spectrum = Spectrum.of(folds.whole())
+    states = dict(_unjudged(folds.along(spectrum, half_rank(spectrum)), evidence=1))
+    found = Inferred({}, {}, {material: state.reading for material, state in states.items()})
+    assert found.preferred == Material(ROUNDS, SELF_TRAINING * trained)
     if trained:
         wrong = float((given_N != true_N).double().mean())
         errors = [abs(state.rate - wrong) for state in states.values()]
@@ -76,6 +69,6 @@ def test_a_material_tells_itself_in_words():
     assert str(Material()) == ""
     assert str(Material(2)) == " on labels inferred in 2 rounds"
     assert str(Material(0, 2)) == " after 2 rounds of self-training"
-    assert str(Material(1, 2, "as they are")) == (
-        " on labels inferred in one round, after 2 rounds of self-training, of samples as they are"
+    assert str(Material(1, 2)) == (
+        " on labels inferred in one round, after 2 rounds of self-training"
     )

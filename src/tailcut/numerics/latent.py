@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import Readout
+from tailcut.numerics.readout import discriminant
 from tailcut.numerics.scores import Scores
 from tailcut.numerics.spectrum import Spectrum
 
@@ -19,9 +19,6 @@ FOLDS = 5
 _SAMPLES = 5_000
 _START = 0.4
 _TURNS = 10
-
-Fit = Callable[[Moments, str, Spectrum], Readout]
-"""A readout of a label set of moments, in the directions of a spectrum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +42,13 @@ class Reading:
         noise: Estimated label noise.
         informed: Whether the features tell of the given labels at all.
         temperature: Of what the readouts say.
+        sureness: The largest probability of a sample, on average.
     """
 
     noise: Noise
     informed: bool
     temperature: float
+    sureness: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +103,16 @@ class Latent:
         posterior_NK = _posterior(probabilities_NK, given_N, transition_KK)
         return cls(given_N, probabilities_NK, posterior_NK, transition_KK, heat)
 
+    def labels(self, evidence: float = 1.0) -> Tensor:
+        """Labels to fit to (N x K), proportional to p(z | x) T[z, y]^evidence.
+
+        Features that remember the given label have told of it already, in p(z | x).
+
+        Args:
+            evidence: 1 counts the given label in full, which is the posterior; 0 not again.
+        """
+        return _posterior(self.probabilities_NK, self.given_N, self.transition_KK**evidence)
+
     @property
     def rate(self) -> float:
         """Share of given labels that are wrong: 1 - mean p(z = y | x, y)."""
@@ -124,7 +133,9 @@ class Latent:
     @property
     def reading(self) -> Reading:
         """All of it that needs no samples."""
-        return Reading(Noise(self.rate, self.transition_KK), self.informed, self.temperature)
+        noise = Noise(self.rate, self.transition_KK)
+        sureness = float(self.probabilities_NK.amax(1).mean())
+        return Reading(noise, self.informed, self.temperature, sureness)
 
 
 class FoldMoments:
@@ -133,8 +144,7 @@ class FoldMoments:
     A linear readout says of the mean of a sample's views what it says of the views on
     average. So beside the moments of each fold, the mean features of each sample are all that
     it takes to ask readouts of the other folds about it, and to fit them anew to other labels.
-    Memory: folds x D^2 in float64 and N x D in float32; each `Latent` holds two N x K in
-    float64.
+    Memory: folds x D^2 in float64 and N x D in float32.
 
     Args:
         width: D.
@@ -183,44 +193,90 @@ class FoldMoments:
         """Numbers of the samples, in the order of the stream."""
         return torch.cat(self._numbers)
 
-    @property
-    def means_ND(self) -> Tensor:
-        """Features of each sample, averaged over its views."""
-        return torch.cat(self._means)
+    def whole(self) -> Moments:
+        """Moments of all views of all samples."""
+        return Moments.merged(self.folds)
 
-    def whole(self, soft_NK: Tensor | None = None) -> Moments:
-        """Moments of all views of all samples.
+    def relabelled(self, whole: Moments, soft_NK: Tensor) -> Moments:
+        """The whole with one more label set, "latent"; both share their scatter.
 
         Args:
-            soft_NK: Probabilities of the classes of each sample: the label set "latent".
+            whole: Moments of all views of all samples.
+            soft_NK: Probabilities of the classes of each sample.
         """
-        whole = Moments.merged(self.folds)
-        return whole if soft_NK is None else relabelled(whole, [self], soft_NK)
+        sums_KD = torch.zeros(self.classes, self.width, dtype=torch.float64)
+        parts = soft_NK.split([len(means) for means in self._means])
+        for soft_nK, means_nD in zip(parts, self._means, strict=True):
+            sums_KD += soft_nK.T @ means_nD.double()
+        return whole.labelled("latent", self.views * soft_NK.sum(0), self.views * sums_KD)
 
-    def out_of_fold(self, soft_NK: Tensor, fit: Fit, spectrum: Spectrum) -> Tensor:
-        """Logits (N x K, float64) of each sample by a readout fitted on the other folds.
+    def along(self, spectrum: Spectrum, rank: int) -> Folds:
+        """All that inference needs, in the leading directions alone.
+
+        Args:
+            spectrum: Of the features; it owes nothing to labels.
+            rank: R, how many directions.
+
+        Raises:
+            DataError: Constant features.
+        """
+        basis_DR, origin_D = spectrum.directions()[:, :rank], spectrum.mean_D
+        basis, origin = basis_DR.cpu(), origin_D.cpu()
+        means_NR = torch.cat([(means.double() - origin) @ basis for means in self._means])
+        parts = [fold.along(basis_DR, origin_D) for fold in self.folds]
+        others = [Moments.merged(parts[:n] + parts[n + 1 :]) for n in range(len(parts))]
+        fold_N = fold_of(self.numbers_N, len(self.folds))
+        return Folds(means_NR, self.given_N, fold_N, others, self.views)
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """Samples that are judged by what is fitted to the other folds: LDA in R directions.
+
+    Memory: N x R and folds x R^2; each `Latent` holds two N x K.
+
+    Attributes:
+        means_NR: Features of each sample, averaged over its views.
+        given_N: Given labels.
+        fold_N: The fold of each.
+        others: For each fold, the moments of all views of all samples outside.
+        views: V, of each sample.
+    """
+
+    means_NR: Tensor
+    given_N: Tensor
+    fold_N: Tensor
+    others: list[Moments]
+    views: int
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self.others[0].classes
+
+    def out_of_fold(self, soft_NK: Tensor) -> Tensor:
+        """Logits (N x K, float64) of each sample by LDA fitted on the other folds.
 
         Args:
             soft_NK: Probabilities of the classes, to fit to.
-            fit: The readout; asked at its largest rank.
-            spectrum: Directions of the features, which owe nothing to labels.
 
         Raises:
             DataError: A class without a sample outside some fold.
         """
-        fold_N = fold_of(self.numbers_N, len(self.folds))
-        means_ND, logits_NK = self.means_ND, torch.empty(soft_NK.shape, dtype=torch.float64)
-        for number in range(len(self.folds)):
-            inside_N = fold_N == number
-            if not inside_N.any():
+        rows = [torch.nonzero(self.fold_N == fold).flatten() for fold in range(len(self.others))]
+        sums = [(soft_NK[r].sum(0), soft_NK[r].T @ self.means_NR[r]) for r in rows]
+        logits_NK = torch.empty(soft_NK.shape, dtype=torch.float64)
+        for fold, rows_n in enumerate(rows):
+            if not len(rows_n):
                 continue
-            others = Moments.merged([f for n, f in enumerate(self.folds) if n != number])
-            others = others.labelled("latent", *self.sums(soft_NK, ~inside_N))
-            readout = fit(others, "latent", spectrum)
-            logits_NK[inside_N] = readout.logits(means_ND[inside_N], readout.max_rank).cpu()
+            outside = zip(*(each for n, each in enumerate(sums) if n != fold), strict=True)
+            counts_K, sums_KR = (self.views * torch.stack(each).sum(0) for each in outside)
+            others = self.others[fold].labelled("latent", counts_K, sums_KR)
+            weight_KR, bias_K = discriminant(others, "latent")
+            logits_NK[rows_n] = self.means_NR[rows_n] @ weight_KR.cpu().T + bias_K.cpu()
         return logits_NK
 
-    def latents(self, rounds: int, fit: Fit, spectrum: Spectrum) -> Iterator[Latent]:
+    def latents(self, rounds: int, evidence: float = 1.0) -> Iterator[Latent]:
         """Expectation maximisation over the true labels: the state after each round.
 
         A round fits the readout of each fold to the posteriors of the others (in the first
@@ -228,19 +284,18 @@ class FoldMoments:
 
         Args:
             rounds: At least 1.
-            fit: The readout.
-            spectrum: Directions of the features.
+            evidence: See `Latent.labels`.
 
         Raises:
             DataError: A class without a sample outside some fold.
         """
         soft_NK = torch.nn.functional.one_hot(self.given_N, self.classes).double()
         for _ in range(rounds):
-            state = Latent.of(self.out_of_fold(soft_NK, fit, spectrum), self.given_N)
+            state = Latent.of(self.out_of_fold(soft_NK), self.given_N)
             yield state
-            soft_NK = state.posterior_NK
+            soft_NK = state.labels(evidence)
 
-    def self_trained(self, soft_NK: Tensor, rounds: int, fit: Fit, spectrum: Spectrum) -> Latent:
+    def self_trained(self, soft_NK: Tensor, rounds: int) -> Latent:
         """The state after rounds in which no given label has a part any more.
 
         Self-training on soft pseudo-labels, out of fold: each round fits the readout of each
@@ -250,34 +305,14 @@ class FoldMoments:
         Args:
             soft_NK: Probabilities of the classes, to start from.
             rounds: At least 1.
-            fit: The readout.
-            spectrum: Directions of the features.
 
         Raises:
             DataError: A class without a sample outside some fold.
         """
-        logits_NK = self.out_of_fold(soft_NK, fit, spectrum)
+        logits_NK = self.out_of_fold(soft_NK)
         for _ in range(rounds - 1):
-            logits_NK = self.out_of_fold(torch.softmax(logits_NK, 1), fit, spectrum)
+            logits_NK = self.out_of_fold(torch.softmax(logits_NK, 1))
         return Latent.of(logits_NK, self.given_N, temperature=1.0)
-
-    def sums(self, soft_NK: Tensor, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Soft class counts (K,) and class sums (K x D) over all views of some samples."""
-        soft_nK, means_nD = soft_NK[rows], self.means_ND[rows].double()
-        return self.views * soft_nK.sum(0), self.views * (soft_nK.T @ means_nD)
-
-
-def relabelled(whole: Moments, parts: Sequence[FoldMoments], soft_NK: Tensor) -> Moments:
-    """The moments of all of some views with the label set "latent"; they share their scatter.
-
-    Args:
-        whole: Moments of all parts.
-        parts: Views of the same samples in the same order.
-        soft_NK: Probabilities of the classes of each sample.
-    """
-    found = [part.sums(soft_NK, slice(None)) for part in parts]
-    counts_PK, sums_PKD = (torch.stack(each) for each in zip(*found, strict=True))
-    return whole.labelled("latent", counts_PK.sum(0), sums_PKD.sum(0))
 
 
 def fold_of(numbers_N: Tensor, folds: int) -> Tensor:

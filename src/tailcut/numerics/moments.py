@@ -120,6 +120,22 @@ class Moments:
         twin.deviations = {**self.deviations, name: sums_KD - counts_K[:, None] * self.mean_D}
         return twin
 
+    def along(self, basis_DR: Tensor, origin_D: Tensor) -> Moments:
+        """The same samples as (h - origin) B: R features instead of D.
+
+        Args:
+            basis_DR: B, the directions as columns.
+            origin_D: What is subtracted before.
+        """
+        twin = Moments(basis_DR.shape[1], self.classes, self.label_sets)
+        twin.n, twin.batches = self.n, self.batches
+        twin.mean_D = (self.mean_D - origin_D) @ basis_DR
+        twin.rest_D = self.rest_D @ basis_DR
+        twin.scatter_DD = basis_DR.T @ self.scatter_DD @ basis_DR
+        twin.counts, twin.joint = self.counts, self.joint
+        twin.deviations = {name: each @ basis_DR for name, each in self.deviations.items()}
+        return twin
+
     def means_KD(self, label_set: str = "given") -> Tensor:
         """Class means (K x D).
 

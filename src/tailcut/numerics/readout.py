@@ -242,6 +242,25 @@ class Readout:
         return int(rank)
 
 
+def discriminant(
+    moments: Moments, label_set: str = "given", *, shrinkage: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """LDA in all directions as an ordinary Linear: weight (K x D) and bias (K,), float64.
+
+    `Readout.lda(...).fold` at full rank, but by one Cholesky factor: no direction is looked at.
+
+    Raises:
+        DataError: See `Readout.lda`.
+    """
+    counts_K = moments.require_classes(label_set)
+    means_KD = moments.means_KD(label_set) - moments.mean_D
+    within_DD = _varying_within(moments, label_set) / moments.n
+    factor_DD = _factor(_shrunk(within_DD, moments.n, shrinkage))
+    weight_KD = torch.cholesky_solve(means_KD.T, factor_DD).T
+    bias_K = (counts_K / moments.n).log() - 0.5 * (weight_KD * means_KD).sum(1)
+    return weight_KD, bias_K - weight_KD @ moments.mean_D
+
+
 def oas_shrinkage(covariance_DD: Tensor, n: int) -> float:
     """Oracle approximating shrinkage intensity of Chen, Wiesel, Eldar & Hero (2010), eq. 23.
 
@@ -257,15 +276,21 @@ def oas_shrinkage(covariance_DD: Tensor, n: int) -> float:
 def _whiten(basis_DR: Tensor, covariance_DD: Tensor) -> Tensor:
     """L^-1 V^T with L the Cholesky factor of V^T S V: z then has unit covariance."""
     inside_RR = basis_DR.T @ covariance_DD @ basis_DR
-    factor_RR, failed = torch.linalg.cholesky_ex((inside_RR + inside_RR.T) / 2)
+    factor_RR = _factor((inside_RR + inside_RR.T) / 2)
+    return torch.linalg.solve_triangular(factor_RR, basis_DR.T, upper=False)
+
+
+def _factor(covariance_RR: Tensor) -> Tensor:
+    """Its Cholesky factor."""
+    factor_RR, failed = torch.linalg.cholesky_ex(covariance_RR)
     if failed:
         raise DataError(
-            f"the covariance in the leading {len(inside_RR)} directions is singular at rank "
+            f"the covariance in the leading {len(covariance_RR)} directions is singular at rank "
             f"{int(failed)}",
             wanted="a positive definite covariance",
             advice="Leave the shrinkage or penalty at its default, or raise it above 0",
         )
-    return torch.linalg.solve_triangular(factor_RR, basis_DR.T, upper=False)
+    return factor_RR
 
 
 def _varying_within(moments: Moments, label_set: str) -> Tensor:

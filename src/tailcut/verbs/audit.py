@@ -16,7 +16,7 @@ from tailcut.network.views import Views
 from tailcut.numerics.latent import FoldMoments, Latent
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.groundwork import lay
-from tailcut.verbs.inference import MOST_ROUNDS, ROUNDS, fit_lda
+from tailcut.verbs.inference import MOST_ROUNDS, ROUNDS, half_rank
 from tailcut.verbs.options import check_options
 from tailcut.verbs.progress import steps
 from tailcut.verbs.survey import survey
@@ -70,12 +70,14 @@ def find_label_issues(
         found.moments.require_classes()
         ground = lay(found, views, depth, seed=seed, step=step)
         network = ground.network(ground.filters[-1])
-        (folds,) = fold_moments(
-            network, found.head, train, [ground.views], n=found.moments.n, seed=seed, step=step
+        folds = fold_moments(
+            network, found.head, train, ground.views, n=found.moments.n, seed=seed, step=step
         )
         step("true labels")
         _require_every_class(folds)
-        states = folds.latents(MOST_ROUNDS, fit_lda, Spectrum.of(folds.whole()))
+        spectrum = Spectrum.of(folds.whole())
+        half = folds.along(spectrum, half_rank(spectrum))
+        states = half.latents(MOST_ROUNDS, ground.forgotten)
         scored = next(islice(states, ROUNDS - 1, None))
         last = deque(states, maxlen=1).pop()
     return issues_table(scored, folds.numbers_N, last.rate)

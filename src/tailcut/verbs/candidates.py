@@ -28,15 +28,14 @@ from tailcut.verbs.inference import (
     ROUNDS,
     Inferred,
     Material,
-    half_rank,
     infer,
     reading_of,
 )
 
 READOUTS = ("project", "centroid", "ridge", "lda")
 
-_TRIED = ("project", "centroid", "lda")
-"""By default: ridge has LDA's directions in another scale, and is there for who asks for it."""
+_TRIED = ("project", "lda")
+"""By default: ridge has LDA's directions in another scale, and nearest means never win."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +149,7 @@ class Weighed:
         """By the jury's labels; without a jury, of what the readouts say of the inferred ones."""
         if self.scores is None:
             cut = self.candidates[index]
-            labels = replace(cut.material, samples="views")
-            reading = self.inferred[cut.filter].readings.get(labels) if index else None
+            reading = self.inferred[cut.filter].readings.get(cut.material) if index else None
             return 1.0 if reading is None else reading.temperature
         return self.scores.temperature(index)
 
@@ -160,7 +158,7 @@ class Weighed:
 
         With true labels of other samples there is the accuracy on them, too.
         """
-        names = ["strength", "denoising", "readout", "rank", "rounds", "self_training", "samples"]
+        names = ["strength", "denoising", "readout", "rank", "rounds", "self_training"]
         rows = [
             (*astuple(each.filter), each.readout, each.rank, *astuple(each.material))
             for each in self.candidates
@@ -247,25 +245,24 @@ def _unjudged(
     readout: str,
     rank: int | str,
 ) -> Weighed:
-    """The one cut that is made without a choice: LDA on the inferred labels at half the ranks.
+    """The one cut that is made without a choice: LDA on the inferred labels.
 
     For a caller who fits no labels, it is the own head behind the filter, at the rank asked for.
     """
     (behind, model), head = next(iter(models.items())), groundwork.survey.head
     found = inferred[behind]
     name = "lda" if readout == "auto" else readout
-    *_, material = found.moments
-    fitted = head.bias and material.rounds > 0
+    preferred = found.preferred
+    fitted = head.bias and preferred != GIVEN
     if not fitted and rank == "auto":
         cut = Candidate(behind, "own head", None)
     else:
-        name, material = (name, material) if fitted else ("project", GIVEN)
-        made = make_readout(name, found, material, head, model)
-        half = half_rank(found.spectra[material.samples])
-        kept = half if rank == "auto" else made.ranks([int(rank)])[0]
+        material = preferred if fitted else GIVEN
+        made = make_readout(name if fitted else "project", found, material, head, model)
+        kept = made.max_rank if rank == "auto" else made.ranks([int(rank)])[0]
         cut = Candidate(behind, made.name, kept, material)
     candidates = [Candidate(UNTOUCHED, "own head", None), cut]
-    reading = found.readings.get(replace(material, samples="views"))
+    reading = found.readings.get(preferred)
     return Weighed(groundwork, None, candidates, None, None, models, inferred, reading)
 
 
@@ -273,11 +270,11 @@ def make_readout(
     name: str, inferred: Inferred, material: Material, head: Head, model: nn.Module
 ) -> Readout:
     """A readout by name, fitted to a material; `project` takes the head that is in the model."""
-    moments, spectrum = inferred.moments[material], inferred.spectra[material.samples]
+    moments = inferred.moments[material]
     if name == "project":
         return own_head(moments, head, model)
     fits = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
-    return fits[name](moments, moments.label_sets[-1], spectrum=spectrum)
+    return fits[name](moments, moments.label_sets[-1], spectrum=inferred.spectrum)
 
 
 def own_head(moments: Moments, head: Head, model: nn.Module) -> Readout:

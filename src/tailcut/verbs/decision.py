@@ -9,7 +9,9 @@ from tailcut.numerics.latent import Reading
 from tailcut.verbs.candidates import Weighed
 from tailcut.verbs.groundwork import Jury
 
-_ENOUGH_NOISE = 0.06
+_ENOUGH_NOISE = 0.1
+_ENOUGH_READ = 0.12
+"""Of the labels found wrong, to cut: by inference alone, and by the jury's own reading."""
 _BRING = "bring 500 held-out samples, noisy labels will do"
 
 
@@ -93,12 +95,11 @@ def _told(gain: Gain, jury: Jury, reading: Reading | None) -> str:
 def _suspicious(weighed: Weighed) -> Reading | None:
     """A reading by which many labels look wrong.
 
-    The jury's own may come from self-training, which takes hard samples for wrong ones: there
-    twice as many are asked for.
+    The jury's own may come from self-training, which takes hard samples for wrong ones.
     """
     for reading, enough in (
         (weighed.suspicion, _ENOUGH_NOISE),
-        (weighed.reading, 2 * _ENOUGH_NOISE),
+        (weighed.reading, _ENOUGH_READ),
     ):
         if reading is not None and reading.informed and reading.noise.rate >= enough:
             return reading

@@ -69,8 +69,8 @@ class Diagnosis:
         chosen: The candidate that the verdict speaks of; the untouched network if not "cut".
         gain: On true labels, as the judges' given ones tell by the estimated noise.
             Cross-fitted: each half of the judging samples reports on the other half's
-            choice of a candidate. Views and at most three filters were settled before,
-            with all of them. None without judges.
+            choice of a candidate. Views and filters were settled before, with all of
+            them. None without judges.
         judges: How many labels of which samples judged; None if nobody could.
         candidates: All of them, with accuracy on the judges' given labels, and log loss of these
             under the estimated noise; with `clean` batches also the accuracy there.

@@ -19,7 +19,7 @@ from tailcut.verbs.screening import MEMORY_CEILING, Screened, labels_of, screen
 from tailcut.verbs.survey import Survey
 
 TRUNCATIONS = tuple(Filter(strength) for strength in (10_000.0, 3_000.0, 1_000.0, 300.0))
-"""By the size of a layer's inputs alone: half a decade apart, gentle first."""
+"""By the size of a layer's inputs alone: half a decade apart."""
 
 DENOISINGS = tuple(Filter(denoising=weight) for weight in (1.0, 3.0))
 """By what noise in the network's input changes about a layer's: likewise."""
@@ -28,9 +28,11 @@ REFERENCE = Filter(300.0)
 """Of the network that has forgotten most labels and still sees."""
 
 GENTLE = {TRUNCATIONS: Filter(3_000.0), DENOISINGS: Filter(denoising=2.0)}
-"""Where nobody can choose: they cost clean networks hardly anything (docs/LOG.md)."""
+"""What is likely to be best, and costs clean networks hardly anything (docs/LOG.md)."""
 
 _NOISE = VIEWS["noise/4"]
+_TRIED_BATCHES = 4
+"""Of the sample, for the BatchNorm statistics of networks that are only to be judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +64,8 @@ class Groundwork:
         jury: The held-out samples; None without any.
         tried: Filters behind which the own head was judged, UNTOUCHED first.
         own_NCK: Its logits for the jury at each of them; None without a jury.
-        filters: One or two that are worth fitting readouts behind, the one that is likely to be
-            best for them last; UNTOUCHED before them where there are no views.
+        filters: To fit readouts behind: a gentle one last, before it that which the own head
+            and the jury speak for, and UNTOUCHED where there are no views.
     """
 
     survey: Survey
@@ -79,9 +81,14 @@ class Groundwork:
         """Views that readouts are fitted on."""
         return [screened.view for screened in self.screened if screened.kept]
 
+    @property
+    def forgotten(self) -> float:
+        """Share of the labels that the network lets go of under each of these views, 0..1."""
+        return 1 - max([0, *(each.memorisation for each in self.screened if each.kept)])
+
     def network(self, chosen: Filter) -> nn.Module:
         """The network with every layer filtered, BatchNorm statistics taken on the sample."""
-        return _truncated(self.survey, self.layers, chosen)
+        return _truncated(self.survey, self.layers, chosen, self.survey.sample)
 
 
 def lay(
@@ -89,31 +96,33 @@ def lay(
 ) -> Groundwork:
     """Measure the views, seat the jury, and find the filters.
 
-    They are found by the own head of each truncated network, asked by the jury: no pass over
-    the training data. Without a jury it is a gentle one.
+    One is gentle. With a jury there is another, found by the own head of each truncated network
+    without a pass over the training data.
     """
     step("layers and views")
     chosen = as_views(views, survey.sample[0].inputs)
     deep = depth != "head"
     layers = _layer_moments(survey, seed, needed=bool(chosen) or deep, noisy=deep)
-    reference = _truncated(survey, layers, REFERENCE)
+    few = survey.sample[:_TRIED_BATCHES]
+    reference = _truncated(survey, layers, REFERENCE, few)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
     kinds = _kinds(layers, screened) if deep else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
+    gentle = GENTLE[kinds[0]] if kinds else UNTOUCHED
     if not survey.holdout:
-        filters = [GENTLE[kind] for kind in kinds][:1] or [UNTOUCHED]
-        return Groundwork(survey, layers, screened, None, tried, None, filters)
+        return Groundwork(survey, layers, screened, None, tried, None, [gentle])
     step("filters")
     jury = Jury(survey.holdout, labels_of(survey.holdout))
-    models = (_truncated(survey, layers, each) for each in tried)
+    models = (_truncated(survey, layers, each, few) for each in tried)
     own_NCK = torch.stack([_logits(model, jury) for model in models], 1)
     losses = Scores.of([own_NCK], jury.labels_N).losses().mean(0).tolist()
     loss_of = dict(zip(tried, losses, strict=True))
     if depth == "all":
         del loss_of[UNTOUCHED]
-    filters = _worth_it(loss_of)
-    if UNTOUCHED in set(loss_of) - set(filters) and not any(each.kept for each in screened):
-        filters.insert(0, UNTOUCHED)  # without views a filter costs one pass only
+    found = [_for_readouts(loss_of)]
+    if UNTOUCHED in loss_of and not any(each.kept for each in screened):
+        found.insert(0, UNTOUCHED)  # without views a filter costs one pass only
+    filters = [each for each in dict.fromkeys(found) if each != gentle] + [gentle]
     return Groundwork(survey, layers, screened, jury, tried, own_NCK, filters)
 
 
@@ -128,17 +137,15 @@ def _kinds(layers: LayerMoments, screened: Sequence[Screened]) -> list[tuple[Fil
     return [DENOISINGS] if forgets else [TRUNCATIONS, DENOISINGS]
 
 
-def _worth_it(loss_of: dict[Filter, float]) -> list[Filter]:
-    """The filter of least loss, and the one beside it that readouts do better behind.
+def _for_readouts(loss_of: dict[Filter, float]) -> Filter:
+    """The filter of least loss, or the next stronger denoising.
 
-    Measured (docs/LOG.md): readouts that are fitted behind a filter do best behind a stronger
-    denoising or a gentler truncation than the own head, which was made for all that the
-    layers tell.
+    Measured (docs/LOG.md): readouts that are fitted behind a denoising want more of it than
+    the own head, which was made for all that the layers tell.
     """
     best = min(loss_of, key=loss_of.__getitem__)
-    steps = (*pairwise((UNTOUCHED, *DENOISINGS)), *pairwise((*TRUNCATIONS[::-1], UNTOUCHED)))
-    beside = [other for each, other in steps if each == best and other in loss_of]
-    return [best, *sorted(beside, key=loss_of.__getitem__)[:1]]
+    stronger = dict(pairwise((UNTOUCHED, *DENOISINGS))).get(best)
+    return stronger if stronger in loss_of else best
 
 
 def _layer_moments(survey: Survey, seed: int, *, needed: bool, noisy: bool) -> LayerMoments:
@@ -159,9 +166,11 @@ def _noisy(inputs: Inputs, generator: torch.Generator) -> Inputs | None:
         return None
 
 
-def _truncated(survey: Survey, layers: LayerMoments, chosen: Filter) -> nn.Module:
-    batches = [(batch.inputs, batch.labels) for batch in survey.sample]
-    return truncated_copy(survey.model, layers, chosen, batches)
+def _truncated(
+    survey: Survey, layers: LayerMoments, chosen: Filter, batches: Sequence[Batch]
+) -> nn.Module:
+    inputs = [(batch.inputs, batch.labels) for batch in batches]
+    return truncated_copy(survey.model, layers, chosen, inputs)
 
 
 def _logits(model: nn.Module, jury: Jury) -> Tensor:

@@ -34,7 +34,6 @@ def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]
         "width": spectrum.width,
         "rounds": chosen.material.rounds,
         "self_training": chosen.material.self_training,
-        "samples": chosen.material.samples,
         "strength": _finite(chosen.filter.strength),
         "denoising": chosen.filter.denoising,
         "memorisation": {

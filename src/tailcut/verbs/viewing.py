@@ -35,35 +35,32 @@ def fold_moments(
     model: nn.Module,
     head: Head,
     train: Batches,
-    groups: Sequence[Sequence[View]],
+    views: Sequence[View],
     *,
     n: int,
     seed: int,
     step: Callable[[str], None],
-) -> list[FoldMoments]:
-    """Moments of all training samples under the views of each group.
+) -> FoldMoments:
+    """Moments of all training samples under the views; as they are, without any.
 
     Args:
         model: The network, perhaps truncated.
         head: Its head.
         train: Read once.
-        groups: Of views; without any in it, a group is the samples as they are.
+        views: To see them under.
         n: Training samples; few are drawn several times.
         seed: Of the views.
         step: Told of every batch.
     """
     generator = torch.Generator().manual_seed(seed)
-    found = [FoldMoments(head.width, head.classes) for _ in groups]
+    moments = FoldMoments(head.width, head.classes)
+    drawn = [view for _ in range(draws(n, views)) for view in views]
     for batch, numbers_N in numbered(train, head.classes):
         step("views of the training data")
-        for views, moments in zip(groups, found, strict=True):
-            drawn = [
-                view(batch.inputs, generator) for _ in range(draws(n, views)) for view in views
-            ]
-            inputs = drawn or [batch.inputs]
-            features = [head.features_and_logits(model, each)[0] for each in inputs]
-            moments.update(torch.stack(features), batch.labels, numbers_N)
-    return found
+        seen = [view(batch.inputs, generator) for view in drawn] or [batch.inputs]
+        features = [head.features_and_logits(model, inputs)[0] for inputs in seen]
+        moments.update(torch.stack(features), batch.labels, numbers_N)
+    return moments
 
 
 def viewed(batches: Sequence[Batch], view: View, seed: int) -> list[Batch]:
