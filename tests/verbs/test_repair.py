@@ -289,7 +289,7 @@ def test_a_cut_asked_for_is_made(memoriser, readout):
         progress=False,
     )
     assert (fix.verdict, fix.readout, fix.rank, fix.strength) == ("cut", readout, 9, float("inf"))
-    inferred = " on labels inferred in 4 rounds, after 2 rounds of self-training"
+    inferred = " on labels inferred in 4 rounds"
     labels = "" if readout == "project" else inferred
     assert fix.reason == f"{readout} at rank 9{labels}, as asked for"
 
