@@ -240,6 +240,10 @@ def table(results: pd.DataFrame) -> str:
     for setting, part in [("all", results), *results.groupby("setting")]:
         before, after = part[[f"calibration error, {n}" for n in ("last epoch", "tailcut")]].mean()
         lines.append(f"calibration error, {setting}: {before:.1f} before, {after:.1f} after")
+        off = (part["wrong labels, estimated"] - part["wrong labels"]).abs().mean()
+        lines.append(f"estimated share of wrong labels off by, {setting}: {off:.1f}")
+        least, middle, most = part["time in passes"].quantile([0, 0.5, 1])
+        lines.append(f"time in passes, {setting}: {least:.0f} to {most:.0f}, median {middle:.0f}")
     return "\n".join(lines)
 
 
