@@ -15,10 +15,10 @@ from tailcut.numerics.choice import (
     choose,
     cross_fitted,
     halves,
-    standard_error_rule,
+    least_handicapped,
     true_credits,
 )
-from tailcut.numerics.scores import Scores
+from tailcut.numerics.scores import Scores, standard_error_rule
 
 LABELS = torch.zeros(200, dtype=torch.int64)
 
@@ -80,7 +80,7 @@ def test_a_gain_on_labels_of_known_noise_is_that_on_true_ones():
     predictions_NC = torch.stack([before_N, true_N], 1)
     right_NC = (predictions_NC == true_N[:, None]).double()
     scores = Scores(predictions_NC, (2 - right_NC)[None])
-    gain = cross_fitted(scores, given_N, torch.tensor([9, 1]), transition_KK=transition_KK)
+    gain = cross_fitted(scores, given_N, torch.zeros(2), transition_KK=transition_KK)
     assert gain.low < 0.25 < gain.high
     assert gain.low > 0.15
     assert gain.given < 0.1
@@ -145,11 +145,11 @@ def test_the_temperature_does_not_flatter_the_gain_either():
 
 def test_a_cross_fitted_gain_can_leave_the_untouched_network_out():
     hits_NC = torch.stack([coin_tosses(200, heads=h, seed=1) for h in (0.8, 0.3)], 1)
-    gain = cross_fitted(scores_with(hits_NC), LABELS, torch.tensor([9, 1]), first=1)
+    gain = cross_fitted(scores_with(hits_NC), LABELS, torch.zeros(2), first=1)
     assert gain.mean == pytest.approx(
         float(hits_NC[:, 1].double().sub(hits_NC[:, 0].double()).mean())
     )
-    assert cross_fitted(scores_with(hits_NC), LABELS, torch.tensor([9, 1])).mean == 0
+    assert cross_fitted(scores_with(hits_NC), LABELS, torch.zeros(2)).mean == 0
 
 
 def test_pure_noise_is_seldom_cut_to():
@@ -160,13 +160,41 @@ def test_pure_noise_is_seldom_cut_to():
     assert verdicts.count("cut") <= 14
 
 
-def test_of_equally_good_candidates_the_highest_rank_is_taken():
+def test_of_equally_good_candidates_the_least_handicapped_is_taken():
     hits_NC = coin_tosses(200, 1, heads=0.4).expand(-1, 3).clone()
     hits_NC[:100] = True
     hits_NC[:100, 0] = False
     scores = scores_with(hits_NC)
-    assert choose(scores, LABELS, torch.tensor([9, 4, 5])).index == 2
+    assert choose(scores, LABELS, torch.tensor([1, 2, 0])).index == 2
     assert choose(scores, LABELS).index == 1
+
+
+def test_a_handicap_is_overcome_by_a_lead_of_as_many_standard_errors():
+    noise_NC = 0.1 * gaussian(400, 3)
+    losses_NC = noise_NC - noise_NC.mean(0) + torch.tensor([0.6, 0.5, 0.48])
+    lead_N = losses_NC[:, 1] - losses_NC[:, 2]
+    errors = float(lead_N.mean() / (lead_N.std(correction=0) / 20))
+    for handicap, chosen in ((0.9 * errors, 2), (1.1 * errors, 1)):
+        handicaps_C = torch.tensor([0, 0, handicap])
+        assert least_handicapped(losses_NC, handicaps_C) == chosen
+        assert least_handicapped(losses_NC, handicaps_C + 1) == chosen
+    assert least_handicapped(losses_NC, torch.zeros(3)) == 2
+
+
+@pytest.mark.parametrize("broken", [[0], [1], [0, 1], [0, 1, 2]])
+def test_infinite_loss_is_taken_only_where_there_is_no_other(broken):
+    losses_NC = torch.ones(20, 3, dtype=torch.float64)
+    losses_NC[:1, broken] = torch.inf
+    whole = [each for each in range(3) if each not in broken]
+    assert least_handicapped(losses_NC, torch.tensor([0, 1, 2])) == (whole or [0])[0]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 8), st.integers(2, 60), st.integers(0, 1000))
+def test_without_handicaps_the_least_loss_wins(candidates, n, seed):
+    losses_NC = gaussian(n, candidates, seed=seed).double()
+    chosen = least_handicapped(losses_NC, torch.zeros(candidates))
+    assert chosen == int(losses_NC.mean(0).argmin())
 
 
 def test_the_rule_trades_loss_for_a_lower_cost_within_its_tolerance():

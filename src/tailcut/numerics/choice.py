@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
-from tailcut.numerics.scores import Scores, standard_error_rule
+from tailcut.numerics.scores import Scores
 
 Verdict: TypeAlias = Literal["cut", "leave", "unknown"]
 
@@ -84,40 +84,33 @@ class Choice:
 def choose(
     scores: Scores,
     labels_N: Tensor,
-    ranks_C: Tensor | None = None,
+    handicaps_C: Tensor | None = None,
     *,
     seed: int = 0,
-    tolerance: float = 0.25,
     transition_KK: Tensor | None = None,
 ) -> Choice:
-    """The candidate of least log loss, by the standard-error rule, and its honest gain.
+    """The candidate of least log loss, handicaps counted, and its honest gain.
 
     The log loss chooses, because it sees how sure a prediction was: on a few hundred noisy
     labels it finds a better candidate than the accuracy does (docs/LOG.md). Its temperature
-    is each candidate's own. Among the candidates whose paired excess over the least loss is
-    within `tolerance` standard errors of that excess, the highest rank wins, which cuts the
-    least (a standard-error rule as that of Breiman et al. 1984, section 3.4.3). The gain is in
-    accuracy, on the half that did not choose.
+    is each candidate's own. The gain is in accuracy, on the half that did not choose.
 
     Args:
         scores: On samples whose labels nobody trained on; column 0 is the untouched network.
         labels_N: Their labels, which may be noisy.
-        ranks_C: Kept ranks, which settle near ties; without them the first candidate does.
+        handicaps_C: See `least_handicapped`; without them all are equal.
         seed: Of the split into halves.
-        tolerance: In standard errors.
         transition_KK: P(given | true), by which the gain is that on true labels.
 
     Raises:
         DataError: Fewer than two samples.
     """
-    if ranks_C is None:
-        ranks_C = torch.zeros(scores.predictions_NC.shape[1])
-    gain = cross_fitted(
-        scores, labels_N, ranks_C, seed=seed, tolerance=tolerance, transition_KK=transition_KK
-    )
+    if handicaps_C is None:
+        handicaps_C = torch.zeros(scores.predictions_NC.shape[1])
+    gain = cross_fitted(scores, labels_N, handicaps_C, seed=seed, transition_KK=transition_KK)
     losses_NC, best = scores.losses(), 0
-    if len(ranks_C) > 1:
-        best = 1 + standard_error_rule(losses_NC[:, 1:], -ranks_C[1:], tolerance)
+    if len(handicaps_C) > 1:
+        best = 1 + least_handicapped(losses_NC[:, 1:], handicaps_C[1:])
     index = best if gain.low > 0 else 0
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
     verdict: Verdict = "cut" if index else "leave"
@@ -127,10 +120,9 @@ def choose(
 def cross_fitted(
     scores: Scores,
     labels_N: Tensor,
-    ranks_C: Tensor,
+    handicaps_C: Tensor,
     *,
     seed: int = 0,
-    tolerance: float = 0.25,
     first: int = 0,
     transition_KK: Tensor | None = None,
 ) -> Gain:
@@ -139,9 +131,8 @@ def cross_fitted(
     Args:
         scores: Column 0 is the untouched network.
         labels_N: Of the samples.
-        ranks_C: See `choose`.
+        handicaps_C: See `choose`.
         seed: Of the halves.
-        tolerance: See `choose`.
         first: The first candidate that may be chosen; 1 leaves the untouched network out.
         transition_KK: See `choose`.
 
@@ -161,12 +152,36 @@ def cross_fitted(
     picked_N = torch.empty(n, dtype=torch.int64)
     for mine_N, other_N in halves(n, seed):
         losses_nC = scores.losses(mine_N)[:, first:]
-        index = first + standard_error_rule(losses_nC, -ranks_C[first:], tolerance)
+        index = first + least_handicapped(losses_nC, handicaps_C[first:])
         picked_N[other_N] = scores.predictions_NC[other_N, index]
     before_N = scores.predictions_NC[:, 0]
     given = float(((picked_N == labels_N).double() - (before_N == labels_N).double()).mean())
     difference_N = credits_KK[labels_N, picked_N] - credits_KK[labels_N, before_N]
     return Gain.paired(difference_N, given)
+
+
+def least_handicapped(losses_NC: Tensor, handicaps_C: Tensor) -> int:
+    """The candidate of least loss, where some must be better by so many standard errors.
+
+    With d_c the mean of the paired loss over that of the best candidate of the least handicap
+    h, and e_c the standard error of this mean, it is the argmin of d_c + (h_c - h) e_c. So
+    what is worse on average, or by chance often, is taken only for a clear lead: among many
+    candidates the least loss flatters those that vary most (Breiman et al. 1984, section
+    3.4.3, settle near ties by a standard error, too). What has infinite loss is never taken
+    before what has not.
+
+    Args:
+        losses_NC: Of N samples.
+        handicaps_C: In standard errors, 0 or more.
+    """
+    mean_C = losses_NC.mean(0)
+    above_C = torch.where(mean_C.isfinite(), handicaps_C.double(), math.inf)
+    above_C = above_C - above_C.min()
+    reference = int(torch.where(above_C == 0, mean_C, math.inf).argmin())
+    excess_NC = losses_NC - losses_NC[:, reference, None]
+    error_C = excess_NC.std(0, correction=0) / math.sqrt(len(losses_NC))
+    worth_C = (excess_NC.mean(0) + above_C * error_C).nan_to_num(nan=math.inf)
+    return int(torch.where(worth_C == worth_C.min(), above_C, math.inf).argmin())
 
 
 def true_credits(transition_KK: Tensor) -> Tensor:

@@ -111,11 +111,10 @@ class Weighed:
         """Of the best cut, whatever it gains; None without a jury."""
         if self.scores is None or self.jury is None:
             return None
-        ranks_C = _ranks(self.candidates, self.groundwork.survey.head.width)
         return cross_fitted(
             self.scores,
             self.jury.labels_N,
-            ranks_C,
+            handicaps(self.candidates),
             seed=seed,
             first=1,
             transition_KK=_chances(self.reading),
@@ -213,8 +212,8 @@ def weigh(
             candidates += [Candidate(behind, name, r, material) for r in ranks]
             logits = made.prefix_logits(features[behind], ranks)
             parts.append(Scores.of(logits, jury.labels_N, chances_KK))
-    scores, ranks_C = Scores.joined(parts), _ranks(candidates, survey.head.width)
-    choice = choose(scores, jury.labels_N, ranks_C, seed=seed, transition_KK=chances_KK)
+    scores, handicaps_C = Scores.joined(parts), handicaps(candidates)
+    choice = choose(scores, jury.labels_N, handicaps_C, seed=seed, transition_KK=chances_KK)
     return Weighed(groundwork, jury, candidates, scores, choice, models, inferred, reading)
 
 
@@ -288,9 +287,23 @@ def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tenso
     return torch.cat([head.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
 
 
-def _ranks(candidates: Sequence[Candidate], width: int) -> Tensor:
-    """Kept ranks; a head that reads all directions keeps the width."""
-    return torch.tensor([width if each.rank is None else each.rank for each in candidates])
+def handicaps(candidates: Sequence[Candidate]) -> Tensor:
+    """By how many standard errors of their loss candidates must be better to be chosen.
+
+    None for readouts fitted to all directions; one for the network's own head, which was
+    trained on the wrong labels; two for fewer directions, of which there are many, and which
+    hardly ever help once the labels are inferred (docs/LOG.md).
+    """
+    widest: dict[Candidate, int | None] = {}
+    for each in candidates:
+        widest[replace(each, rank=None)] = each.rank  # ranks ascend
+
+    def handicap(each: Candidate) -> int:
+        if each.rank != widest[replace(each, rank=None)]:
+            return 2
+        return int(each.readout in ("own head", "project"))
+
+    return torch.tensor([handicap(each) for each in candidates])
 
 
 def _own_heads(

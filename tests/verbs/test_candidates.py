@@ -1,0 +1,25 @@
+"""Which candidates must lead clearly to be chosen."""
+
+from tailcut.network.filters import UNTOUCHED, Filter
+from tailcut.verbs.candidates import Candidate, handicaps
+from tailcut.verbs.inference import Material
+
+
+def test_readouts_in_all_their_directions_go_before_own_heads_and_those_before_fewer_directions():
+    inferred, gentle = Material(4), Filter(3000.0)
+    candidates = [
+        Candidate(UNTOUCHED, "own head", None),
+        Candidate(gentle, "own head", None),
+        Candidate(gentle, "project", 8),
+        Candidate(gentle, "project", 16),
+        Candidate(gentle, "lda", 8),
+        Candidate(gentle, "lda", 16),
+        Candidate(gentle, "lda", 8, inferred),
+        Candidate(gentle, "lda", 12, inferred),
+    ]
+    assert handicaps(candidates).tolist() == [1, 1, 2, 1, 2, 0, 2, 0]
+
+
+def test_a_rank_that_was_asked_for_is_no_handicap():
+    asked = [Candidate(UNTOUCHED, "own head", None), Candidate(UNTOUCHED, "lda", 5)]
+    assert handicaps(asked).tolist() == [1, 0]
