@@ -5,7 +5,7 @@ from tailcut.verbs.candidates import Candidate, handicaps
 from tailcut.verbs.inference import Material
 
 
-def test_readouts_in_all_their_directions_go_before_own_heads_and_those_before_fewer_directions():
+def test_readouts_in_all_directions_behind_the_gentle_filter_need_no_lead():
     inferred, gentle = Material(4), Filter(3000.0)
     candidates = [
         Candidate(UNTOUCHED, "own head", None),
@@ -16,10 +16,12 @@ def test_readouts_in_all_their_directions_go_before_own_heads_and_those_before_f
         Candidate(gentle, "lda", 16),
         Candidate(gentle, "lda", 8, inferred),
         Candidate(gentle, "lda", 12, inferred),
+        Candidate(Filter(1000.0), "lda", 8, inferred),
+        Candidate(Filter(1000.0), "lda", 12, inferred),
     ]
-    assert handicaps(candidates).tolist() == [1, 1, 2, 1, 2, 0, 2, 0]
+    assert handicaps(candidates, gentle).tolist() == [1, 1, 2, 1, 2, 0, 2, 0, 2, 1]
 
 
 def test_a_rank_that_was_asked_for_is_no_handicap():
     asked = [Candidate(UNTOUCHED, "own head", None), Candidate(UNTOUCHED, "lda", 5)]
-    assert handicaps(asked).tolist() == [1, 0]
+    assert handicaps(asked, UNTOUCHED).tolist() == [1, 0]

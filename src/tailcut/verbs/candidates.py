@@ -114,7 +114,7 @@ class Weighed:
         return cross_fitted(
             self.scores,
             self.jury.labels_N,
-            handicaps(self.candidates),
+            handicaps(self.candidates, self.groundwork.filters[-1]),
             seed=seed,
             first=1,
             transition_KK=_chances(self.reading),
@@ -212,7 +212,8 @@ def weigh(
             candidates += [Candidate(behind, name, r, material) for r in ranks]
             logits = made.prefix_logits(features[behind], ranks)
             parts.append(Scores.of(logits, jury.labels_N, chances_KK))
-    scores, handicaps_C = Scores.joined(parts), handicaps(candidates)
+    scores = Scores.joined(parts)
+    handicaps_C = handicaps(candidates, groundwork.filters[-1])
     choice = choose(scores, jury.labels_N, handicaps_C, seed=seed, transition_KK=chances_KK)
     return Weighed(groundwork, jury, candidates, scores, choice, models, inferred, reading)
 
@@ -287,12 +288,13 @@ def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tenso
     return torch.cat([head.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
 
 
-def handicaps(candidates: Sequence[Candidate]) -> Tensor:
+def handicaps(candidates: Sequence[Candidate], gentle: Filter) -> Tensor:
     """By how many standard errors of their loss candidates must be better to be chosen.
 
-    None for readouts fitted to all directions; one for the network's own head, which was
-    trained on the wrong labels; two for fewer directions, of which there are many, and which
-    hardly ever help once the labels are inferred (docs/LOG.md).
+    None for readouts fitted to all directions behind the gentle filter. One behind the other
+    filter, which the same jury has found, and for the network's own head, which was trained on
+    the wrong labels. Two for fewer directions, of which there are many, and which hardly ever
+    help once the labels are inferred (docs/LOG.md).
     """
     widest: dict[Candidate, int | None] = {}
     for each in candidates:
@@ -301,7 +303,7 @@ def handicaps(candidates: Sequence[Candidate]) -> Tensor:
     def handicap(each: Candidate) -> int:
         if each.rank != widest[replace(each, rank=None)]:
             return 2
-        return int(each.readout in ("own head", "project"))
+        return int(each.readout in ("own head", "project") or each.filter != gentle)
 
     return torch.tensor([handicap(each) for each in candidates])
 
