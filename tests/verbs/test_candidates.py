@@ -19,9 +19,9 @@ def test_readouts_in_all_directions_behind_the_gentle_filter_need_no_lead():
         Candidate(Filter(1000.0), "lda", 8, inferred),
         Candidate(Filter(1000.0), "lda", 12, inferred),
     ]
-    assert handicaps(candidates, gentle).tolist() == [1, 1, 2, 1, 2, 0, 2, 0, 2, 1]
+    assert handicaps(candidates, gentle).tolist() == [0.5, 0.5, 2, 0.5, 2, 0, 2, 0, 2, 1]
 
 
 def test_a_rank_that_was_asked_for_is_no_handicap():
     asked = [Candidate(UNTOUCHED, "own head", None), Candidate(UNTOUCHED, "lda", 5)]
-    assert handicaps(asked, UNTOUCHED).tolist() == [1, 0]
+    assert handicaps(asked, UNTOUCHED).tolist() == [0.5, 0]

@@ -291,19 +291,19 @@ def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tenso
 def handicaps(candidates: Sequence[Candidate], gentle: Filter) -> Tensor:
     """By how many standard errors of their loss candidates must be better to be chosen.
 
-    None for readouts fitted to all directions behind the gentle filter. One behind the other
-    filter, which the same jury has found, and for the network's own head, which was trained on
-    the wrong labels. Two for fewer directions, of which there are many, and which hardly ever
-    help once the labels are inferred (docs/LOG.md).
+    None for readouts fitted to all directions behind the gentle filter. Half of one for the
+    network's own head, which was trained on the wrong labels. One behind the other filter,
+    which the same jury has found. Two for fewer directions, of which there are many, and which
+    hardly ever help once the labels are inferred (docs/LOG.md).
     """
     widest: dict[Candidate, int | None] = {}
     for each in candidates:
         widest[replace(each, rank=None)] = each.rank  # ranks ascend
 
-    def handicap(each: Candidate) -> int:
+    def handicap(each: Candidate) -> float:
         if each.rank != widest[replace(each, rank=None)]:
             return 2
-        return int(each.readout in ("own head", "project") or each.filter != gentle)
+        return 0.5 if each.readout in ("own head", "project") else float(each.filter != gentle)
 
     return torch.tensor([handicap(each) for each in candidates])
 
