@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference import gaussian, log_loss, true_label_loss
-from tailcut.numerics.scores import Scores, true_label_losses
+from tailcut.numerics.scores import Scores, standard_error_rule, true_label_losses
 
 GRID = [2 ** (step / 2) for step in range(-16, 17)]
 
@@ -114,3 +114,14 @@ def test_candidates_are_joined_side_by_side_and_taken_from_the_front():
     assert torch.equal(first.losses(), whole.losses()[:, :2])
     assert torch.equal(first.predictions_NC, whole.predictions_NC[:, :2])
     assert torch.equal(first.temperatures_C, whole.temperatures_C[:2])
+
+
+def test_the_rule_trades_loss_for_a_lower_cost_within_its_tolerance():
+    noise_NC = 0.1 * gaussian(400, 3)
+    losses_NC = noise_NC - noise_NC.mean(0) + torch.tensor([1.0, 0.503, 0.5])
+    cost_C = torch.tensor([1, 8, 64])
+    excess_N = losses_NC[:, 1] - losses_NC[:, 2]
+    errors = float(excess_N.mean() / (excess_N.std(correction=0) / 20))
+    assert standard_error_rule(losses_NC, cost_C, 0.9 * errors) == 2
+    assert standard_error_rule(losses_NC, cost_C, 1.1 * errors) == 1
+    assert standard_error_rule(losses_NC, cost_C, 1e6) == 0

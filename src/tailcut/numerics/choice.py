@@ -98,7 +98,7 @@ def choose(
     Args:
         scores: On samples whose labels nobody trained on; column 0 is the untouched network.
         labels_N: Their labels, which may be noisy.
-        handicaps_C: See `least_handicapped`; without them all are equal.
+        handicaps_C: See `best_with_handicaps`; without them all are equal.
         seed: Of the split into halves.
         transition_KK: P(given | true), by which the gain is that on true labels.
 
@@ -110,7 +110,7 @@ def choose(
     gain = cross_fitted(scores, labels_N, handicaps_C, seed=seed, transition_KK=transition_KK)
     losses_NC, best = scores.losses(), 0
     if len(handicaps_C) > 1:
-        best = 1 + least_handicapped(losses_NC[:, 1:], handicaps_C[1:])
+        best = 1 + best_with_handicaps(losses_NC[:, 1:], handicaps_C[1:])
     index = best if gain.low > 0 else 0
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
     verdict: Verdict = "cut" if index else "leave"
@@ -152,7 +152,7 @@ def cross_fitted(
     picked_N = torch.empty(n, dtype=torch.int64)
     for mine_N, other_N in halves(n, seed):
         losses_nC = scores.losses(mine_N)[:, first:]
-        index = first + least_handicapped(losses_nC, handicaps_C[first:])
+        index = first + best_with_handicaps(losses_nC, handicaps_C[first:])
         picked_N[other_N] = scores.predictions_NC[other_N, index]
     before_N = scores.predictions_NC[:, 0]
     given = float(((picked_N == labels_N).double() - (before_N == labels_N).double()).mean())
@@ -160,7 +160,7 @@ def cross_fitted(
     return Gain.paired(difference_N, given)
 
 
-def least_handicapped(losses_NC: Tensor, handicaps_C: Tensor) -> int:
+def best_with_handicaps(losses_NC: Tensor, handicaps_C: Tensor) -> int:
     """The candidate of least loss, where some must be better by so many standard errors.
 
     With d_c the mean of the paired loss over that of the best candidate of the least handicap

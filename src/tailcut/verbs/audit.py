@@ -69,7 +69,7 @@ def find_label_issues(
         found = survey(model, train, holdout, device=device, seed=seed, step=step)
         found.moments.require_classes()
         ground = lay(found, views, depth, seed=seed, step=step)
-        network = ground.network(ground.filters[-1])
+        network = ground.network(ground.gentle)
         folds = fold_moments(
             network, found.head, train, ground.views, n=found.moments.n, seed=seed, step=step
         )

@@ -114,7 +114,7 @@ class Weighed:
         return cross_fitted(
             self.scores,
             self.jury.labels_N,
-            handicaps(self.candidates, self.groundwork.filters[-1]),
+            handicaps(self.candidates, self.groundwork.gentle),
             seed=seed,
             first=1,
             transition_KK=_chances(self.reading),
@@ -213,7 +213,7 @@ def weigh(
             logits = made.prefix_logits(features[behind], ranks)
             parts.append(Scores.of(logits, jury.labels_N, chances_KK))
     scores = Scores.joined(parts)
-    handicaps_C = handicaps(candidates, groundwork.filters[-1])
+    handicaps_C = handicaps(candidates, groundwork.gentle)
     choice = choose(scores, jury.labels_N, handicaps_C, seed=seed, transition_KK=chances_KK)
     return Weighed(groundwork, jury, candidates, scores, choice, models, inferred, reading)
 

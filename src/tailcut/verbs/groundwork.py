@@ -82,6 +82,11 @@ class Groundwork:
         return [screened.view for screened in self.screened if screened.kept]
 
     @property
+    def gentle(self) -> Filter:
+        """The filter that is taken unless the jury speaks clearly for another."""
+        return self.filters[-1]
+
+    @property
     def forgotten(self) -> float:
         """Share of the labels that the network lets go of under each of these views, 0..1."""
         return 1 - max([0, *(each.memorisation for each in self.screened if each.kept)])
