@@ -22,7 +22,7 @@ from tailcut.lab.data import digits_problem
 from tailcut.lab.subject import Subject
 from tailcut.lab.training import DIGITS
 from tailcut.network import store
-from tailcut.network.stream import read
+from tailcut.network.batches import read
 from tailcut.report.page import page
 from tailcut.running import Bar, device_of_run, new_directory, tell
 from tailcut.tables import comparison, verdict

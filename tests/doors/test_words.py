@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import tailcut
 from tailcut import models, sources
 from tailcut.cli import main
-from tailcut.network.stream import read
+from tailcut.network.batches import read
 
 CLASSES = 3
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from network_reference import images, seeded
+from tailcut.network.batches import Batch
 from tailcut.network.sample import RandomSample, fingerprints
-from tailcut.network.stream import Batch
 
 
 def stream(n: int, batch_size: int = 16):

@@ -21,7 +21,8 @@ from torch.utils.data import (
 
 from network_reference import same_state, small_cnn, state_of
 from tailcut.errors import DataError
-from tailcut.network.stream import accuracy, first_input, logits_of, own_copy, read, require_order
+from tailcut.network.batches import read, require_order
+from tailcut.network.stream import accuracy, first_input, logits_of, own_copy
 
 X, Y, INDEX = torch.arange(6.0).reshape(3, 2), torch.tensor([0, 2, 1]), torch.tensor([5, 3, 4])
 DATA = TensorDataset(X, Y)

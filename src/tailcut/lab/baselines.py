@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from tailcut.lab.layers import rog, rog_ensemble
 from tailcut.lab.subject import Subject, Way, folded, linear
+from tailcut.network.batches import read
 from tailcut.network.filters import Filter, LayerMoments, truncate_layers
-from tailcut.network.stream import own_copy, read
+from tailcut.network.stream import own_copy
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from tailcut._typing import Batches
 from tailcut.lab.networks import Block, Encoder
 from tailcut.lab.subject import Subject, folded
-from tailcut.network.stream import logits_of, on_input, read
+from tailcut.network.batches import read
+from tailcut.network.stream import logits_of, on_input
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tailcut.errors import DataError
 from tailcut.lab.data import Problem, Samples
+from tailcut.network.batches import read
 from tailcut.network.head import Head, find_head
-from tailcut.network.stream import read
 from tailcut.numerics.bands import Band, BandProbe
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments

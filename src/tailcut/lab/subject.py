@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.network.batches import read
 from tailcut.network.head import Head, find_head
-from tailcut.network.stream import accuracy, read
+from tailcut.network.stream import accuracy
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 

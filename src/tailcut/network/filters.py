@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
 from tailcut.network.attention import fused_attentions, on_projections
+from tailcut.network.batches import read
 from tailcut.network.head import linear_layers, plain, sharers
-from tailcut.network.stream import logits_of, on_input, read
+from tailcut.network.stream import logits_of, on_input
 from tailcut.numerics.checks import float64
 
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.MultiheadAttention

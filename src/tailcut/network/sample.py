@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tailcut._typing import Inputs
-from tailcut.network.stream import Batch
+from tailcut.network.batches import Batch
 
 _Kept: TypeAlias = tuple[float, int, Inputs, int]
 """(-priority, position in the stream, inputs, label): the first to go comes first."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches
 from tailcut.errors import DataError
-from tailcut.network.stream import require_order
+from tailcut.network.batches import require_order
 from tailcut.network.views import Views
 from tailcut.numerics.latent import FoldMoments, Latent
 from tailcut.numerics.spectrum import Spectrum

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.network.batches import Batch, read
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
-from tailcut.network.stream import Batch, read
 from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.latent import Reading

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches
 from tailcut.errors import DataError
+from tailcut.network.batches import read
 from tailcut.network.head import Head
-from tailcut.network.stream import logits_of, read
+from tailcut.network.stream import logits_of
 from tailcut.network.surgery import require_bias
 from tailcut.network.views import Views
 from tailcut.numerics.calibration import calibration_error

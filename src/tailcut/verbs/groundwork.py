@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from tailcut._typing import Inputs
 from tailcut.errors import DataError
+from tailcut.network.batches import Batch
 from tailcut.network.filters import UNTOUCHED, Filter, LayerMoments, truncated_copy
-from tailcut.network.stream import Batch, logits_of
+from tailcut.network.stream import logits_of
 from tailcut.network.views import VIEWS, View, Views, as_views
 from tailcut.numerics.scores import Scores
 from tailcut.verbs.screening import MEMORY_CEILING, Screened, labels_of, screen

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import HeadError, StoreError
 from tailcut.network import store
+from tailcut.network.batches import read
 from tailcut.network.head import Head
-from tailcut.network.stream import logits_of, own_copy, read
+from tailcut.network.stream import logits_of, own_copy
 from tailcut.network.surgery import changed_tensors, folded, with_tensors
 from tailcut.network.views import Views
 from tailcut.numerics.curve import RankCurve

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tailcut.network.stream import Batch, logits_of
+from tailcut.network.batches import Batch
+from tailcut.network.stream import logits_of
 from tailcut.network.views import View
 from tailcut.verbs.survey import Survey, memorisation
 from tailcut.verbs.viewing import viewed

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
+from tailcut.network.batches import Batch, read, require_order
 from tailcut.network.head import Head, find_head
 from tailcut.network.sample import RandomSample, fingerprints
-from tailcut.network.stream import Batch, hits, own_copy, read, require_order
+from tailcut.network.stream import hits, own_copy
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import permuted_within
 from tailcut.numerics.spectrum import Spectrum

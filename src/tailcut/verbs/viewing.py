@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head
-from tailcut.network.stream import Batch, read
 from tailcut.network.views import View
 from tailcut.numerics.latent import FoldMoments
 
