@@ -47,6 +47,7 @@ class Inputs:
         weights: File of weights for MODEL: safetensors, or a torch file of tensors only.
         batch_size: Rows a batch.
         classes: Of the network, if the data does not hold all of them.
+        force: Go on although the network does not predict its training labels.
     """
 
     data: str
@@ -54,6 +55,7 @@ class Inputs:
     weights: str | None = None
     batch_size: int = 256
     classes: int | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)

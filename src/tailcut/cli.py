@@ -43,6 +43,7 @@ class Command:
 
 SWITCHES = {
     "augment": "Flip and crop the images while training.",
+    "force": "Go on although the network does not predict its training labels.",
     "json": "Print the result as JSON.",
     "quiet": "Print nothing but errors.",
     "repair": "Also repair the last state, by the noisy holdout.",

@@ -38,7 +38,7 @@ def repair(options: Options, config: str) -> int:
     device = device_of_run(run)
     opened = _open(options["model"], options["inputs"], dials.clean)
     fix = tailcut.repair(
-        opened.model, opened.train, opened.holdout, **_dials(run, dials, opened, device)
+        opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
     fix.summary["title"] = f"tailcut repair {options['model']}"
     directory = new_directory(run, "repair", config)
@@ -53,7 +53,7 @@ def diagnose(options: Options, config: str) -> int:
     device = device_of_run(run)
     opened = _open(options["model"], options["inputs"], dials.clean)
     found = tailcut.diagnose(
-        opened.model, opened.train, opened.holdout, **_dials(run, dials, opened, device)
+        opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
     summary = summarise(found, title=f"tailcut diagnose {options['model']}")
     directory = new_directory(run, "diagnose", config)
@@ -73,6 +73,7 @@ def audit(options: Options, config: str) -> int:
         opened.holdout,
         views=_views(audited.views),
         depth=audited.depth,
+        force=options["inputs"].force,
         seed=run.seed,
         device=device,
         progress=not run.quiet,
@@ -185,13 +186,16 @@ def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
     return _Opened(built, train, holdout, true)
 
 
-def _dials(run: Run, dials: Dials, opened: _Opened, device: str) -> dict[str, Any]:
+def _dials(options: Options, opened: _Opened, device: str) -> dict[str, Any]:
+    run: Run = options["run"]
+    dials: Dials = options["dials"]
     return {
         "clean": opened.clean,
         "views": _views(dials.views),
         "depth": dials.depth,
         "readout": dials.readout,
         "rank": dials.rank,
+        "force": options["inputs"].force,
         "seed": run.seed,
         "device": device,
         "progress": not run.quiet,

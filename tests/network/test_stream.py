@@ -255,6 +255,18 @@ def test_outputs_without_logits_are_described(wrapped, described):
     )
 
 
+@pytest.mark.parametrize("form", [tuple, list])
+def test_two_outputs_of_the_same_shape_are_not_guessed_between(form):
+    model = Returns(lambda logits: form([logits.relu(), logits, logits[:, :2]]))
+    assert told(logits_of, model, X) == (
+        "Returns returned 3 outputs, 2 of them of the same shape (3, 3): nobody can tell which "
+        "are the logits; wanted logits of shape (samples, classes), alone, first in a tuple, "
+        "or as .logits. Wrap the model so that it returns its classification logits alone."
+    )
+    with_features = Returns(lambda logits: form([logits, logits[:, :2], logits[None], "text"]))
+    assert torch.equal(logits_of(with_features, X), with_features.fc(X))
+
+
 def test_a_dict_is_passed_as_keywords_and_one_tensor_of_another_name_by_position():
     model = Returns(lambda logits: logits)
     assert torch.equal(logits_of(model, {"inputs": X}), model.fc(X))

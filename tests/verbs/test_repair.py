@@ -238,12 +238,14 @@ def test_labels_without_any_sense_are_not_repaired(readout):
         random.loader(),
         readout=readout,
         views=["rotate"],
+        force=True,
         progress=False,
     )
     assert fix.verdict == "unknown"
-    assert fix.reason == (
+    assert fix.reason.startswith(
         "the features tell too little of the training labels to judge a cut by them; bring 500 "
-        "held-out samples, noisy labels will do"
+        "held-out samples, noisy labels will do; a linear probe rather than a repair, because the "
+        "network predicts 10.5 % of its 1100 training labels"
     )
 
 

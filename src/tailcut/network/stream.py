@@ -63,7 +63,7 @@ def logits_of(model: nn.Module, inputs: Inputs) -> Tensor:
     """
     inputs = to_device(inputs, device_of(model))
     samples = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
-    output = _logits_in(_call(model, inputs))
+    output = _logits_in(_call(model, inputs), type(model).__name__)
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != samples:
         shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
         raise DataError(
@@ -75,12 +75,24 @@ def logits_of(model: nn.Module, inputs: Inputs) -> Tensor:
     return output
 
 
-def _logits_in(output: Any) -> Any:
+def _logits_in(output: Any, name: str) -> Any:
+    """By name where outputs have names, else the first; never one of two that look alike."""
     if isinstance(output, Mapping):
         return output.get("logits", output)
     if hasattr(output, "logits"):
         return output.logits
-    return output[0] if isinstance(output, (tuple, list)) and output else output
+    if not isinstance(output, (tuple, list)) or not output:
+        return output
+    shape = getattr(output[0], "shape", None)
+    alike = sum(isinstance(each, Tensor) and each.shape == shape for each in output)
+    if alike > 1:
+        raise DataError(
+            f"{name} returned {len(output)} outputs, {alike} of them of the same shape "
+            f"{tuple(shape or ())}: nobody can tell which are the logits",
+            wanted="logits of shape (samples, classes), alone, first in a tuple, or as .logits",
+            advice="Wrap the model so that it returns its classification logits alone",
+        )
+    return output[0]
 
 
 def _call(model: nn.Module, inputs: Inputs) -> Any:

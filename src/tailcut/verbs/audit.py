@@ -15,6 +15,7 @@ from tailcut.network.batches import require_order
 from tailcut.network.views import Views
 from tailcut.numerics.latent import FoldMoments, Latent
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.verbs.class_names import require_same_names
 from tailcut.verbs.groundwork import lay
 from tailcut.verbs.inference import MOST_ROUNDS, ROUNDS, half_rank
 from tailcut.verbs.options import check_options
@@ -32,6 +33,7 @@ def find_label_issues(
     *,
     views: Views = "auto",
     depth: str = "auto",
+    force: bool = False,
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -49,6 +51,7 @@ def find_label_issues(
         holdout: Batches it was not trained on; they choose how strongly to truncate.
         views: See `repair`.
         depth: See `repair`.
+        force: Go on although the network does not predict its training labels.
         seed: Of samples and views.
         device: To work on; the model's own if not given.
         progress: Show the running step on a terminal.
@@ -61,12 +64,17 @@ def find_label_issues(
 
     Raises:
         HeadError: No linear head that gives the network's logits.
-        DataError: Data that cannot be used, or a loader that shuffles without an index.
+        DataError: Data that cannot be used, a loader that shuffles without an index, or a
+            network that does not predict its training labels.
     """
-    check_options(depth=depth)
+    check_options(depth, views=views)
     require_order(train)
+    for loader in () if force else (train, holdout):
+        require_same_names(model, loader)
     with steps(shown=progress) as step:
         found = survey(model, train, holdout, device=device, seed=seed, step=step)
+        if not force:
+            found.agreement.require()
         found.moments.require_classes()
         ground = lay(found, views, depth, seed=seed, step=step)
         network = ground.network(ground.gentle)

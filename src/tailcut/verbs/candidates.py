@@ -218,6 +218,12 @@ def weigh(
     return Weighed(groundwork, jury, candidates, scores, choice, models, inferred, reading)
 
 
+def untouched(groundwork: Groundwork) -> Weighed:
+    """The network as it is for the only candidate, and nobody to judge it."""
+    alone = [Candidate(UNTOUCHED, "own head", None)]
+    return Weighed(groundwork, None, alone, None, None, {}, {}, None)
+
+
 def _chances(reading: Reading | None) -> Tensor | None:
     """P(given | true) by which the jury's labels are read; None takes them as they are."""
     return None if reading is None else reading.noise.transition_KK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,10 +30,12 @@ from tailcut.numerics.references import (
 )
 from tailcut.numerics.segregation import Segregation
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.candidates import Candidate, features_of, weigh
+from tailcut.verbs.agreement import Agreement
+from tailcut.verbs.candidates import Candidate, Weighed, features_of, untouched, weigh
+from tailcut.verbs.class_names import require_same_names
 from tailcut.verbs.cutting import Cut, cut
-from tailcut.verbs.decision import decide
-from tailcut.verbs.groundwork import Jury, lay
+from tailcut.verbs.decision import Decision, decide
+from tailcut.verbs.groundwork import Jury, bare, lay
 from tailcut.verbs.options import check_options
 from tailcut.verbs.progress import Steps, steps
 from tailcut.verbs.screening import Screened
@@ -80,6 +82,8 @@ class Diagnosis:
         spectrum: Of the penultimate features of the untouched network.
         moments: Of the same features.
         memorisation: m on the training samples as they are; None without held-out labels.
+        agreement: How often the network predicts the labels it was trained on, and the chance
+            of that.
         views: What each view keeps and what it forgets.
         noise: Estimated label noise, rather too low than too high where labels are
             remembered under every view; None where some class has hardly a sample, or for
@@ -100,6 +104,7 @@ class Diagnosis:
     spectrum: Spectrum
     moments: Moments
     memorisation: float | None
+    agreement: Agreement
     views: list[Screened]
     noise: Noise | None
     segregation: Segregation | None
@@ -137,6 +142,7 @@ def diagnose(
     depth: str = "auto",
     readout: str = "auto",
     rank: int | str = "auto",
+    force: bool = False,
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -153,6 +159,8 @@ def diagnose(
         depth: "head" (cut the penultimate features only), "all" (every layer) or "auto".
         readout: "project", "ridge", "centroid", "lda" or "auto".
         rank: Directions to keep, or "auto".
+        force: Go on although the network does not predict its training labels: a linear probe
+            of its features rather than a diagnosis of what it has learned.
         seed: Of samples, views and halves; one seed gives one result.
         device: To work on; the model's own if not given.
         progress: Show the running step on a terminal.
@@ -171,6 +179,7 @@ def diagnose(
             depth=depth,
             readout=readout,
             rank=rank,
+            force=force,
             seed=seed,
             device=device,
             step=step,
@@ -187,21 +196,24 @@ def examine(
     depth: str,
     readout: str,
     rank: int | str,
+    force: bool,
     seed: int,
     device: torch.device | str | None,
     step: Steps,
 ) -> tuple[Diagnosis, Cut, Head]:
     """The work behind `diagnose` and `repair`: the findings, the cut network and its head."""
-    check_options(depth, readout, rank)
+    check_options(depth, readout, rank, views)
     clean_N, clean_batches = _told_apart(clean)
+    for loader in () if force else (train, holdout, clean_batches):
+        require_same_names(model, loader)
     found = survey(model, train, holdout, clean_N=clean_N, device=device, seed=seed, step=step)
-    if readout != "project":
-        found.moments.require_classes()
     if readout not in {"auto", "project"}:
         require_bias(found.head)
-    ground = lay(found, views, depth, seed=seed, step=step)
-    weighed = weigh(ground, train, depth=depth, readout=readout, rank=rank, seed=seed, step=step)
-    decision = decide(weighed, asked="auto" not in (readout, rank), seed=seed)
+    if force or found.agreement.fits:
+        weighed, decision = _decided(found, train, views, depth, readout, rank, seed, step)
+    else:
+        weighed = untouched(bare(found))
+        decision = Decision("unknown", 0, found.agreement.doubt, None)
     step("folding and curves")
     made = cut(weighed, decision.index)
     diagnosis = Diagnosis(
@@ -215,7 +227,8 @@ def examine(
         spectrum=found.spectrum,
         moments=found.moments,
         memorisation=found.memorisation,
-        views=ground.screened,
+        agreement=found.agreement,
+        views=weighed.groundwork.screened,
         noise=None if weighed.reading is None else weighed.reading.noise,
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(weighed.jury, weighed.accuracy_of(0), decision.gain, decision.index),
@@ -223,6 +236,27 @@ def examine(
         seconds=step.seconds,
     )
     return diagnosis, made, found.head
+
+
+def _decided(
+    found: Survey,
+    train: Batches,
+    views: Views,
+    depth: str,
+    readout: str,
+    rank: int | str,
+    seed: int,
+    step: Steps,
+) -> tuple[Weighed, Decision]:
+    """All candidates and the verdict."""
+    if readout != "project":
+        found.moments.require_classes()
+    ground = lay(found, views, depth, seed=seed, step=step)
+    weighed = weigh(ground, train, depth=depth, readout=readout, rank=rank, seed=seed, step=step)
+    decision = decide(weighed, asked="auto" not in (readout, rank), seed=seed)
+    if not found.agreement.fits:
+        decision = replace(decision, reason=f"{decision.reason}; {found.agreement.probed}")
+    return weighed, decision
 
 
 def _told_apart(clean: Any) -> tuple[Tensor | None, Batches | None]:

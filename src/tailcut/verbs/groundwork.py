@@ -97,6 +97,12 @@ class Groundwork:
         return _truncated(self.survey, self.layers, chosen, self.survey.sample)
 
 
+def bare(survey: Survey) -> Groundwork:
+    """Nothing measured and nothing to filter: for a network that is left as it is."""
+    layers = LayerMoments(survey.model, len(survey.sample), skip=[survey.head.name])
+    return Groundwork(survey, layers, [], None, (UNTOUCHED,), None, [UNTOUCHED])
+
+
 def lay(
     survey: Survey, views: Views, depth: str, *, seed: int, step: Callable[[str], None]
 ) -> Groundwork:

@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import torch
+
 from tailcut.errors import DataError
+from tailcut.network.views import as_views
 from tailcut.verbs.candidates import READOUTS
 
 DEPTHS = ("auto", "head", "all")
 
 
-def check_options(depth: Any = "auto", readout: Any = "auto", rank: Any = "auto") -> None:
+def check_options(
+    depth: Any = "auto", readout: Any = "auto", rank: Any = "auto", views: Any = "auto"
+) -> None:
     """Refuse values that no dial has.
 
     Raises:
-        DataError: An unknown depth, readout or rank.
+        DataError: An unknown depth, readout, rank or view.
     """
+    as_views(views, torch.empty(0))
     _one_of("depth", depth, DEPTHS)
     _one_of("readout", readout, ("auto", *READOUTS))
     if rank != "auto" and (isinstance(rank, bool) or not isinstance(rank, Integral) or rank < 1):

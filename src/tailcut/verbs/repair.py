@@ -162,6 +162,7 @@ def repair(
     depth: str = "auto",
     readout: str = "auto",
     rank: int | str = "auto",
+    force: bool = False,
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: bool = True,
@@ -191,6 +192,8 @@ def repair(
         depth: "head" (cut the penultimate features only), "all" (every layer) or "auto".
         readout: "project", "ridge", "centroid", "lda" or "auto".
         rank: Directions to keep, or "auto".
+        force: Go on although the network does not predict its training labels: what is fitted
+            is then a linear probe of its features rather than a repair.
         seed: Of samples, views and halves; one seed gives one result.
         device: To work on; the model's own if not given.
         progress: Show the running step on a terminal.
@@ -209,6 +212,7 @@ def repair(
             depth=depth,
             readout=readout,
             rank=rank,
+            force=force,
             seed=seed,
             device=device,
             step=step,

@@ -12,6 +12,7 @@ import torch
 from tailcut.network.store import SCHEMA
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.verbs.agreement import Agreement
 from tailcut.verbs.diagnose import Diagnosis, Judged
 
 
@@ -40,6 +41,7 @@ def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]
             "train": diagnosis.memorisation,
             "views": {each.view.name: each.memorisation for each in diagnosis.views},
         },
+        "agreement": _agreement(diagnosis.agreement),
         "noise": None
         if diagnosis.noise is None
         else {
@@ -63,6 +65,16 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.system(),
+    }
+
+
+def _agreement(found: Agreement) -> dict[str, Any]:
+    return {
+        "n": found.n,
+        "train": found.share,
+        "chance": found.chance,
+        "features": found.readable,
+        "renumbered": found.after if found.renumbered else None,
     }
 
 

@@ -18,6 +18,7 @@ from tailcut.network.stream import hits, own_copy
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import permuted_within
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.verbs.agreement import Agreement, readable
 
 SAMPLE = 4096
 """Training samples that layers, views and held-out choices are measured on, at most."""
@@ -42,7 +43,7 @@ class Survey:
         moments: Of the penultimate features of all training samples, with the label set
             "given"; where true labels are known with "clean" first, and permutations.
         spectrum: Of those features.
-        agreement: Share of training samples whose prediction is their given label.
+        agreement: How often the network predicts the given labels of the training samples.
         sample: Up to 4 096 random training samples, as batches.
         holdout: As many held-out samples, as batches; empty without a holdout.
         unseen: Accuracy of the untouched network on the held-out given labels; None without.
@@ -52,7 +53,7 @@ class Survey:
     head: Head
     moments: Moments
     spectrum: Spectrum
-    agreement: float
+    agreement: Agreement
     sample: list[Batch]
     holdout: list[Batch]
     unseen: float | None
@@ -60,7 +61,7 @@ class Survey:
     @property
     def memorisation(self) -> float | None:
         """m on the training samples as they are; None without unseen labels to compare with."""
-        return None if self.unseen is None else memorisation(self.agreement, self.unseen)
+        return None if self.unseen is None else memorisation(self.agreement.share, self.unseen)
 
 
 def memorisation(agreement: float, unseen: float) -> float:
@@ -100,20 +101,26 @@ def survey(
     head, size = find_head(twin, first), _sample_size(first)
     known = ("clean", "given", *PERMUTED) if clean_N is not None else ("given",)
     moments = Moments(head.width, head.classes, known)
-    sample, seen, right = RandomSample(size, seed), Counter[int](), 0
+    sample, seen = RandomSample(size, seed), Counter[int]()
+    predicted: list[Tensor] = []
+    given: list[Tensor] = []
     generator = torch.Generator().manual_seed(seed)
     for batch, true_N in with_clean(train, clean_N, head.classes):
         step("survey")
         features_ND, logits_NK = head.features_and_logits(twin, batch.inputs)
         moments.update(features_ND, **_label_sets(batch.labels, true_N, generator))
-        right += int((logits_NK.argmax(1).cpu() == batch.labels.cpu()).sum())
+        predicted.append(logits_NK.argmax(1).cpu())
+        given.append(batch.labels.cpu())
         sample.update(batch)
         if holdout is not None:
             seen.update(fingerprints(batch.inputs))
     _require_two_classes(moments)
     held, unseen = _held_out(twin, holdout, head.classes, seen, size, seed)
-    spectrum, agreement = Spectrum.of(moments), right / moments.n
-    return Survey(twin, head, moments, spectrum, agreement, sample.batches(), held, unseen)
+    drawn = sample.batches()
+    agreement = Agreement.of(
+        torch.cat(predicted), torch.cat(given), head.classes, lambda: readable(twin, head, drawn)
+    )
+    return Survey(twin, head, moments, Spectrum.of(moments), agreement, drawn, held, unseen)
 
 
 def with_clean(
