@@ -91,6 +91,29 @@ def test_audit_writes_a_table(trained, tmp_path, capsys):
     assert out.endswith(f"of 1100 labels look wrong; wrote {path}\n")
 
 
+def test_weights_that_were_forgotten_leave_the_network_and_stop_the_audit(
+    trained, tmp_path, capsys
+):
+    from safetensors.torch import save_file
+
+    from tailcut.lab.networks import build
+
+    fresh = tmp_path / "fresh.safetensors"
+    save_file(build("mlp-256", (1, 8, 8), 10).state_dict(), fresh)
+    words = lab_words(trained, "--json", "--out", tmp_path / "run")
+    words[2] = fresh
+    code, out, _ = run(capsys, "repair", *words)
+    result = json.loads(out)
+    assert (code, result["verdict"]) == (0, "unknown")
+    assert result["agreement"]["train"] < 0.3 < result["agreement"]["features"]
+    code, out, err = run(capsys, "audit", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("tailcut: error: the network predicts ")
+    assert "force=True (--force)" in err
+    code, out, _ = run(capsys, "audit", *words, "--force")
+    assert (code, json.loads(out)["samples"]) == (0, 1100)
+
+
 def test_report_is_built_again_from_the_result_alone(trained, tmp_path, capsys):
     run(capsys, "diagnose", *lab_words(trained, "--out", tmp_path, "--quiet"))
     before = (tmp_path / "report.html").read_text()

@@ -187,7 +187,9 @@ def test_factories_of_a_package_give_model_and_data(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    words = "repair shop.parts:model --data shop.parts:data --readout project --rank 2 --quiet"
+    words = (
+        "repair shop.parts:model --data shop.parts:data --readout project --rank 2 --force --quiet"
+    )
     assert main([*words.split(), "--out", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["rank"] == 2
 
@@ -207,7 +209,9 @@ def test_a_checkpoint_of_an_image_library_is_repaired_from_its_files(folder, tmp
         model = get_model(name, num_classes=CLASSES)
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     words = f"repair {word} --weights {tmp_path}/w.safetensors --data imagefolder:{folder}"
-    words += f" --views none --depth head --readout lda --rank 5 --out {tmp_path}/run --quiet"
+    words += (
+        f" --views none --depth head --readout lda --rank 5 --force --out {tmp_path}/run --quiet"
+    )
     assert main(words.split()) == 0
     assert json.loads((tmp_path / "run" / "result.json").read_text())["readout"] == "lda"
 
@@ -241,7 +245,7 @@ def sentiment(tmp_path_factory):
 
 def test_a_text_classifier_needs_no_dials(sentiment, tmp_path, capsys):
     words = f"repair hf:{sentiment} --data tsv:{sentiment}/train.tsv[:20] --out {tmp_path}"
-    words += f" --holdout tsv:{sentiment}/other.tsv --json"
+    words += f" --holdout tsv:{sentiment}/other.tsv --force --json"
     assert main(words.split()) == 0
     assert json.loads(capsys.readouterr().out)["verdict"] in {"cut", "leave"}
 
@@ -250,7 +254,7 @@ def test_a_text_classifier_of_a_hub_folder_is_repaired_into_such_a_folder(sentim
     from transformers import AutoModelForSequenceClassification
 
     words = f"repair hf:{sentiment} --data tsv:{sentiment}/train.tsv --views none --depth head"
-    words += f" --readout lda --rank 3 --out {tmp_path} --quiet"
+    words += f" --readout lda --rank 3 --force --out {tmp_path} --quiet"
     assert main(words.split()) == 0
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "repaired")
     before = AutoModelForSequenceClassification.from_pretrained(sentiment)
