@@ -139,3 +139,31 @@ def test_padding_does_not_change_a_fingerprint():
         "attention_mask": torch.tensor([[1, 1, 0, 0]]),
     }
     assert list(fingerprints(short)) == list(fingerprints(long))
+
+
+def test_fingerprints_see_every_entry_of_a_large_input():
+    inputs = images(2, 64).repeat(3, 1, 1, 1)
+    inputs[2, 0, 0, 0] += 1
+    inputs[3, 2, 63, 62] += 1
+    inputs[4] = inputs[4].roll(8, 1)
+    inputs[5] = inputs[5].to(torch.float32)
+    marks = fingerprints(inputs).tolist()
+    assert len(set(marks)) == 5
+    assert marks[1] == marks[5]
+
+
+@pytest.mark.parametrize("length", [2, 600, 5_000])
+def test_padding_of_any_length_does_not_change_a_fingerprint(length):
+    tokens = torch.randint(1, 99, (3, length), generator=seeded())
+    inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    padded = {key: torch.nn.functional.pad(each, (0, 700)) for key, each in inputs.items()}
+    assert list(fingerprints(padded)) == list(fingerprints(inputs))
+
+
+def test_fingerprints_do_not_depend_on_the_layout():
+    inputs = images(3)
+    last = inputs.to(memory_format=torch.channels_last)
+    assert list(fingerprints(last)) == list(fingerprints(inputs))
+    numbers = torch.complex(inputs, inputs)
+    assert len(set(fingerprints(torch.cat([numbers, numbers.conj()])))) == 6
+    assert list(fingerprints(inputs.flatten(1).to_sparse())) == list(fingerprints(inputs))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from tailcut.network.batches import Batch
 
 _Kept: TypeAlias = tuple[float, int, Inputs, int]
 """(-priority, position in the stream, inputs, label): the first to go comes first."""
+
+_WEIGHTS = np.random.default_rng(0).integers(2**64, size=509, dtype=np.uint64) | np.uint64(1)
+"""Odd, of the hash; a prime number of them, so that no shift of an image hides."""
 
 
 class RandomSample:
@@ -64,14 +68,17 @@ class RandomSample:
         return len(self._heap)
 
 
-def fingerprints(inputs: Inputs) -> Iterator[int]:
-    """One number for each sample, equal for equal inputs and hardly ever otherwise.
+def fingerprints(inputs: Inputs) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """One number for each sample (N,), equal for equal inputs and hardly ever otherwise.
 
-    Padding of token inputs, where the attention mask is 0, does not count.
+    A multilinear hash of all entries, in single precision. Padding of token inputs, where the
+    attention mask is 0, does not count.
     """
     tensors = [inputs] if isinstance(inputs, Tensor) else _without_padding(inputs)
-    columns = [_sketch(tensor) for tensor in tensors]
-    return (hash(b"|".join(row)) for row in zip(*columns, strict=True))
+    marks_N = np.zeros(len(tensors[0]), np.uint64)
+    for tensor in tensors:
+        marks_N = _mixed(marks_N + _hashed(tensor))
+    return marks_N
 
 
 def _without_padding(inputs: Mapping[str, Tensor]) -> list[Tensor]:
@@ -79,14 +86,30 @@ def _without_padding(inputs: Mapping[str, Tensor]) -> list[Tensor]:
     tensors = [inputs[key] for key in sorted(inputs)]
     if mask is None:
         return tensors
-    return [each * mask if each.shape == mask.shape else each for each in tensors]
+    return [
+        each.masked_fill(mask == 0, 0) if each.shape == mask.shape else each for each in tensors
+    ]
 
 
-def _sketch(tensor: Tensor, most: int = 512) -> list[bytes]:
-    """The bytes of up to `most` evenly spaced entries of every sample, without trailing zeros."""
-    flat = tensor.reshape(len(tensor), -1)
-    step = max(1, flat.shape[1] // most)
-    return [row.tobytes().rstrip(b"\0") for row in flat[:, ::step].cpu().float().numpy()]
+def _hashed(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """sum_p w_(p mod 509) x_p mod 2^64 over the bits of the entries; zeros add nothing."""
+    tensor = tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
+    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    flat = tensor.float().reshape(len(tensor), math.prod(tensor.shape[1:])).contiguous()
+    bits, width = flat.view(torch.int32), max(1, min(len(_WEIGHTS), flat.shape[1]))
+    whole, rest = divmod(flat.shape[1], width)
+    folded = bits.new_zeros(len(bits), width)
+    folded[:, :rest] = bits[:, whole * width :]
+    rows = bits[:, : whole * width].reshape(len(bits), whole, width)
+    folded += rows.sum(1, dtype=torch.int32)  # which wraps around
+    return folded.cpu().numpy().view(np.uint32).astype(np.uint64) @ _WEIGHTS[:width]
+
+
+def _mixed(marks_N: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Sums that differ in high bits alone differ everywhere: the finaliser of SplitMix64."""
+    marks_N = (marks_N ^ (marks_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    marks_N = (marks_N ^ (marks_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return marks_N ^ (marks_N >> np.uint64(31))
 
 
 def _batch(rows: list[_Kept]) -> Batch:
