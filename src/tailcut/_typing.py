@@ -20,7 +20,11 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 Batches: TypeAlias = Iterable[Any]
-"""Anything that yields `(inputs, labels)`, `(inputs, labels, index)` or a dict, again and again."""
+"""Anything that yields `(inputs, labels)`, `(inputs, labels, index)` or a dict, again and again.
+
+Every pass must be over the same samples with the same labels, in any order if an index tells
+which sample is which: its position in the data set, each once.
+"""
 
 Inputs: TypeAlias = Tensor | Mapping[str, Tensor]
 """What a network is called with: one tensor, or keyword tensors as Hugging Face yields them."""

@@ -159,13 +159,24 @@ def test_another_number_of_labels_than_of_inputs_is_refused():
 
 
 @pytest.mark.parametrize(
-    "index", [INDEX[:2], INDEX.float(), ["a.png", "b.png", "c.png"], torch.tensor([0, 1, -1])]
+    ("index", "shown"),
+    [
+        (INDEX[:2], "5, 3"),
+        (INDEX.float(), "5.0, 3.0, 4.0"),
+        (["a.png", "b.png", "c.png"], "a.png, b.png, c.png"),
+        (torch.tensor([0, 1, -1]), "0, 1, -1"),
+        (INDEX > 3, "True, False, True"),
+        ([0, 1, 2, 3], "0, 1, 2, ..."),
+        (INDEX[:, None].expand(3, 2), "[5, 5], [3, 3], [4, 4]"),
+        ({"length": Y}, "a dict with the keys ['length']"),
+        (7, "a int"),
+    ],
 )
-def test_a_third_item_that_numbers_no_samples_is_refused(index):
+def test_a_third_item_that_numbers_no_samples_is_refused_with_its_values(index, shown):
     assert told(first, (X, Y, index)) == (
-        "batch 0 has a third item, or an 'index', that does not number its 3 samples; wanted the "
-        "position of each sample in the data set, integers from 0. Yield (inputs, labels) alone, "
-        "or (inputs, labels, index)."
+        f"batch 0 has a third item ({shown}) that does not number its 3 samples; wanted the "
+        "position of each sample in the data set, integers from 0. Leave it out, or yield that "
+        "position."
     )
 
 

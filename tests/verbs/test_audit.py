@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 import tailcut
 
@@ -52,6 +53,41 @@ def test_an_index_of_the_loader_becomes_the_index_of_the_table(memoriser):
     assert found["predicted_label"].tolist() == plain["predicted_label"].tolist()
     np.testing.assert_allclose(found["label_score"], plain["label_score"], atol=1e-6)
     assert (found["is_label_issue"] == plain["is_label_issue"]).mean() > 0.95
+
+
+class Shuffling(Sampler):
+    """No class of torch's own."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __iter__(self):
+        return iter(torch.randperm(self.n).tolist())
+
+    def __len__(self):
+        return self.n
+
+
+def test_an_order_that_changes_unseen_is_refused_where_the_table_would_be_chance(memoriser):
+    train = memoriser.problem.train
+    own, rows = Shuffling(len(train)), torch.arange(len(train))
+    with pytest.raises(tailcut.DataError) as error:
+        tailcut.find_label_issues(
+            memoriser.network,
+            DataLoader(TensorDataset(train.inputs, train.given), 64, sampler=own),
+            progress=False,
+        )
+    assert str(error.value) == (
+        "batch 0 of the training samples holds other labels when it is read again; wanted the same "
+        "samples in the same order in every pass, or (inputs, labels, index). Turn off what "
+        "shuffles, or draws labels anew, or yield each sample's position in the data set as a "
+        "third item."
+    )
+    numbered = DataLoader(TensorDataset(train.inputs, train.given, rows), 64, sampler=own)
+    found = tailcut.find_label_issues(memoriser.network, numbered, progress=False)
+    wrong = (train.given != train.clean).numpy()
+    assert roc_auc_score(wrong, -found.sort_index()["label_score"]) >= 0.95
+    assert roc_auc_score(wrong, -found["label_score"]) < 0.6
 
 
 def test_clean_labels_are_hardly_ever_flagged(clean_network):

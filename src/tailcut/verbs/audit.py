@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches
 from tailcut.errors import DataError
-from tailcut.network.batches import require_order
+from tailcut.network.passes import Passes, opened
 from tailcut.network.views import Views
 from tailcut.numerics.latent import FoldMoments, Latent
 from tailcut.numerics.spectrum import Spectrum
@@ -64,13 +64,13 @@ def find_label_issues(
 
     Raises:
         HeadError: No linear head that gives the network's logits.
-        DataError: Data that cannot be used, a loader that shuffles without an index, or a
+        DataError: Data that cannot be used, a loader whose order changes, without an index, or a
             network that does not predict its training labels.
     """
     check_options(depth, views=views)
-    require_order(train)
     for loader in () if force else (train, holdout):
         require_same_names(model, loader)
+    train, holdout = Passes(train, ordered=True), opened(holdout, "held-out samples")
     with steps(shown=progress) as step:
         found = survey(model, train, holdout, device=device, seed=seed, step=step)
         if not force:

@@ -123,15 +123,13 @@ class Weighed:
     def accuracies_on(self, batches: Batches) -> list[float]:
         """Of every candidate on other labels: true ones, to report and never to choose."""
         head = self.groundwork.survey.head
-        read_once = list(read(batches, head.classes))
-        labels_N = torch.cat([batch.labels.cpu() for batch in read_once])
-        features: dict[Filter, Tensor] = {}
+        features: dict[Filter, tuple[Tensor, Tensor]] = {}
         found: list[float] = []
         for like, group in groupby(self.candidates, lambda each: replace(each, rank=None)):
             model = self.network(like.filter)
             if like.filter not in features:
-                features[like.filter] = features_of(head, model, read_once)
-            features_ND, ranks = features[like.filter], [each.rank for each in group]
+                features[like.filter] = _read(head, model, batches)
+            (features_ND, labels_N), ranks = features[like.filter], [each.rank for each in group]
             if ranks == [None]:
                 weight_KD, bias_K = head.parameters(model)
                 logits_NK = features_ND @ weight_KD.cpu().T
@@ -292,6 +290,15 @@ def own_head(moments: Moments, head: Head, model: nn.Module) -> Readout:
 def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tensor:
     """Penultimate features (N x D), on the CPU."""
     return torch.cat([head.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
+
+
+def _read(head: Head, model: nn.Module, loader: Batches) -> tuple[Tensor, Tensor]:
+    """Penultimate features and labels, in the order of this pass."""
+    features, labels = [], []
+    for batch in read(loader, head.classes):
+        features.append(head.features_and_logits(model, batch.inputs)[0].cpu())
+        labels.append(batch.labels.cpu())
+    return torch.cat(features), torch.cat(labels)
 
 
 def handicaps(candidates: Sequence[Candidate], gentle: Filter) -> Tensor:

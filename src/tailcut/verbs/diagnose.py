@@ -14,6 +14,8 @@ from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.batches import read
 from tailcut.network.head import Head
+from tailcut.network.loaders import is_scalar
+from tailcut.network.passes import Passes, opened
 from tailcut.network.stream import logits_of
 from tailcut.network.surgery import require_bias
 from tailcut.network.views import Views
@@ -206,6 +208,9 @@ def examine(
     clean_N, clean_batches = _told_apart(clean)
     for loader in () if force else (train, holdout, clean_batches):
         require_same_names(model, loader)
+    train = Passes(train, ordered=clean_N is not None)
+    holdout = opened(holdout, "held-out samples")
+    clean_batches = opened(clean_batches, "samples with true labels")
     found = survey(model, train, holdout, clean_N=clean_N, device=device, seed=seed, step=step)
     if readout not in {"auto", "project"}:
         require_bias(found.head)
@@ -265,7 +270,7 @@ def _told_apart(clean: Any) -> tuple[Tensor | None, Batches | None]:
         return None, None
     if isinstance(clean, Tensor) or getattr(clean, "ndim", 0) == 1:
         return checked_labels(clean, None, "clean"), None
-    if isinstance(next(iter(clean), None), int):
+    if isinstance(clean, (list, tuple)) and clean and all(map(is_scalar, clean)):
         return checked_labels(clean, None, "clean"), None
     return None, clean
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
-from tailcut.network.batches import Batch, read, require_order
+from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head, find_head
 from tailcut.network.sample import RandomSample, fingerprints
 from tailcut.network.stream import hits, own_copy
@@ -113,7 +113,7 @@ def survey(
         given.append(batch.labels.cpu())
         sample.update(batch)
         if holdout is not None:
-            seen.update(fingerprints(batch.inputs))
+            seen.update(fingerprints(batch.inputs).tolist())
     _require_two_classes(moments)
     held, unseen = _held_out(twin, holdout, head.classes, seen, size, seed)
     drawn = sample.batches()
@@ -128,12 +128,14 @@ def with_clean(
 ) -> Iterator[tuple[Batch, Tensor | None]]:
     """Batches with their true labels, found by index, else by position.
 
+    Args:
+        train: In a fixed order, or with an index that is unique, where true labels are known.
+        clean_N: One for each training sample.
+        classes: K.
+
     Raises:
-        DataError: A loader that shuffles without telling the index, or another number of
-            samples than of true labels.
+        DataError: Another number of samples than of true labels, or an index beyond them.
     """
-    if clean_N is not None:
-        require_order(train)
     position = 0
     for batch in read(train, classes):
         index_N = torch.arange(position, position + len(batch))
@@ -141,9 +143,17 @@ def with_clean(
         if clean_N is None:
             yield batch, None
             continue
-        index_N = index_N if batch.index is None else batch.index.cpu()
-        if int(index_N.max()) >= len(clean_N):
+        if batch.index is not None:
+            index_N = batch.index
+        elif position > len(clean_N):
             raise _other_samples(clean_N)
+        if int(index_N.max()) >= len(clean_N):
+            raise DataError(
+                f"{len(clean_N)} true labels, and a training sample with the index "
+                f"{int(index_N.max())}",
+                wanted="an index that is the position of the sample's true label in clean",
+                advice="Yield that position, or bring the true labels of all that the index counts",
+            )
         yield batch, clean_N[index_N]
     if clean_N is not None and position != len(clean_N):
         raise _other_samples(clean_N)
@@ -182,7 +192,7 @@ def _held_out(
     sample, right, copies = RandomSample(size, seed), 0, 0
     for batch in read(holdout, classes):
         right += hits(twin, batch.inputs, batch.labels)
-        copies += sum(mark in seen for mark in fingerprints(batch.inputs))
+        copies += sum(mark in seen for mark in fingerprints(batch.inputs).tolist())
         sample.update(batch)
     if copies > (_OVERLAP + repeated) * sample.seen:
         raise DataError(
