@@ -289,6 +289,23 @@ def test_augmentation_does_not_hide_labels_drawn_anew():
     assert "with another label than in an earlier pass" in told(both)
 
 
+def test_tokens_padded_to_the_longest_of_a_batch_are_the_same_inputs():
+    texts = [torch.randint(1, 99, (2 + row % 9,)) for row in range(N)]
+
+    def padded(labels_of):
+        def collate(rows):
+            tokens = torch.nn.utils.rnn.pad_sequence([texts[row] for row in rows], batch_first=True)
+            masks = (tokens > 0).long()
+            return {"input_ids": tokens, "attention_mask": masks, "labels": labels_of(rows)}
+
+        return DataLoader(range(N), 16, shuffle=True, collate_fn=collate)
+
+    assert twice(padded(lambda rows: Y[rows])) == N
+    assert "with another label than in an earlier pass" in told(
+        padded(lambda rows: redrawn(torch.tensor(rows))[1])
+    )
+
+
 @pytest.mark.parametrize(
     "sampler",
     [
