@@ -1,4 +1,7 @@
-"""Arrows never point up: numerics <- network <- report, verbs <- lab <- the doors."""
+"""Arrows never point up: numerics <- network <- report, verbs <- lab <- the doors.
+
+The readers of data files stand beside the network, and the lab reads through them too.
+"""
 
 import ast
 from pathlib import Path
@@ -10,9 +13,10 @@ ROOT = Path(__file__).parents[1] / "src" / "tailcut"
 MAY_IMPORT = {
     "numerics": {"numerics"},
     "network": {"numerics", "network"},
+    "readers": {"numerics", "readers", "words"},
     "report": {"report"},
     "verbs": {"numerics", "network", "report", "verbs"},
-    "lab": {"numerics", "network", "verbs", "lab"},
+    "lab": {"numerics", "network", "readers", "verbs", "lab"},
 }
 FREE = {"_typing", "errors"}
 

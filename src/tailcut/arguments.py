@@ -48,6 +48,11 @@ class Inputs:
         batch_size: Rows a batch.
         classes: Of the network, if the data does not hold all of them.
         force: Go on although the network does not predict its training labels.
+        class_map: File that numbers the class names, as the network was trained on them: .json
+            or .yaml {name: number}, .csv with name and number, .txt with one name in each line.
+        text_column: Of the texts in csv, tsv, parquet and hf data; else text or sentence.
+        image_column: Of the images in parquet and hf data; else img or image.
+        label_column: Of the labels in all these; else label, labels or fine_label.
     """
 
     data: str
@@ -56,6 +61,10 @@ class Inputs:
     batch_size: int = 256
     classes: int | None = None
     force: bool = False
+    class_map: str | None = None
+    text_column: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
 
 
 @dataclass(frozen=True)

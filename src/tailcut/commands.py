@@ -23,6 +23,8 @@ from tailcut.lab.subject import Subject
 from tailcut.lab.training import DIGITS
 from tailcut.network import store
 from tailcut.network.batches import read
+from tailcut.readers.classes import class_map
+from tailcut.readers.columns import Columns
 from tailcut.report.page import page
 from tailcut.running import Bar, device_of_run, new_directory, tell
 from tailcut.tables import comparison, verdict
@@ -163,23 +165,26 @@ class _Opened:
 
 def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
     model = models.network(word)
+    reading = sources.Reading(
+        Columns(inputs.text_column, inputs.image_column, inputs.label_column),
+        None if inputs.class_map is None else class_map(inputs.class_map),
+        model.names,
+    )
+    rows, held, true = sources.of_run([inputs.data, inputs.holdout, clean], reading)
 
-    def batches(data: Any, *, true: bool = False) -> Any:
-        found = sources.rows(data) if isinstance(data, str) else data
+    def batches(found: Any) -> Any:
         if isinstance(found, sources.Rows):
-            found = found.true() if true else found
             return found.batches(model.collate, inputs.batch_size)
         return found
 
-    rows = sources.rows(inputs.data)
-    train, holdout = batches(rows), batches(inputs.holdout)
+    train, holdout = batches(rows), batches(held)
     if clean == inputs.data and isinstance(rows, sources.Rows) and rows.clean_N is not None:
         true = rows.clean_N
     else:
-        true = batches(clean, true=True)
+        true = batches(true.true() if isinstance(true, sources.Rows) else true)
     classes = inputs.classes
     if classes is None and isinstance(rows, sources.Rows):
-        classes = 1 + int(rows.labels_N.max())
+        classes = rows.classes
     elif classes is None:
         classes = 1 + max(int(batch.labels.max()) for batch in read(train))
     built = models.weighted(model, next(read(train)).inputs, classes, inputs.weights)

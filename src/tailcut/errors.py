@@ -15,9 +15,12 @@ class TailcutError(ValueError):
         advice: The next step, as an imperative sentence without its full stop.
     """
 
-    def __init__(self, seen: str, *, wanted: str, advice: str) -> None:
+    def __init__(self, seen: str, *, wanted: str = "", advice: str = "") -> None:
         self.seen, self.wanted, self.advice = seen, wanted, advice
-        super().__init__(f"{seen}; wanted {wanted}. {advice}.")
+        told = f"{seen}; wanted {wanted}. {advice}."
+        if not wanted:  # a DataLoader passes on what its worker raised as one text: a traceback
+            told = seen.strip().rpartition("\n")[2].partition("Error: ")[2] or seen
+        super().__init__(told)
 
     def __reduce__(self) -> tuple[Callable[[], TailcutError], tuple[()], dict[str, object]]:
         """Made again from its three texts: pickle would pass the message alone."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tailcut.errors import DataError, SpecError
 from tailcut.lab.networks import build
 from tailcut.network.store import load_weights
+from tailcut.readers.classes import Classes
 from tailcut.words import Collate, extra, factory, is_module, readable
 
 
@@ -25,10 +26,12 @@ class Opened:
         collate: For each kind of items it can read.
         make: (first batch's inputs, classes) -> network; without a number of classes, with the
             weights it is published with.
+        names: Of its own classes, where it has them.
     """
 
     collate: dict[str, Collate]
     make: Callable[[Any, int | None], nn.Module]
+    names: Classes | None = None
 
 
 def network(word: str) -> Opened:
@@ -42,7 +45,9 @@ def network(word: str) -> Opened:
         with readable(word):
             return _MODELS[kind](rest)
     if rest and is_module(kind):
-        return Opened(_PLAIN, lambda _inputs, _classes: factory(word))
+        made = factory(word)
+        image = _each(lambda image: _tensor(image.convert(_mode(made) or image.mode)))
+        return Opened({**_PLAIN, "image": image}, lambda _inputs, _classes: made)
     raise SpecError(
         f"no model called {word!r}",
         wanted="torchvision:NAME, timm:NAME, hf:DIR_OR_ID, lab:NAME or package.module:factory",
@@ -120,10 +125,13 @@ def _hub(name: str) -> Opened:
     kind = transformers.AutoConfig.from_pretrained(name)
     names = kind.architectures or [""]
     if "ImageClassification" in names[0]:
+        mode = "L" if getattr(kind, "num_channels", 3) == 1 else "RGB"
         processor = transformers.AutoImageProcessor.from_pretrained(name)
         auto = transformers.AutoModelForImageClassification
         collate: dict[str, Collate] = {
-            "image": lambda items: dict(processor(items, return_tensors="pt"))
+            "image": lambda items: dict(
+                processor([item.convert(mode) for item in items], return_tensors="pt")
+            )
         }
     else:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
@@ -133,7 +141,22 @@ def _hub(name: str) -> Opened:
                 tokenizer(items, padding=True, truncation=True, return_tensors="pt")
             )
         }
-    return Opened(collate, lambda _inputs, _classes: auto.from_pretrained(name))
+    return Opened(collate, lambda _inputs, _classes: auto.from_pretrained(name), _names(kind))
+
+
+def _names(config: Any) -> Classes | None:
+    """Of a configuration's classes; LABEL_0 and so on are no names."""
+    names = [config.id2label[number] for number in sorted(config.id2label)]
+    if any(name == f"LABEL_{number}" for number, name in enumerate(names)):
+        return None
+    return Classes.ordered(names, "the network's own configuration")
+
+
+def _mode(model: Any) -> str | None:
+    """Of the images that the first convolution of a network reads, if it has one."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    first = next((each for each in modules if isinstance(each, nn.Conv2d)), None)
+    return None if first is None else {1: "L", 3: "RGB"}.get(first.in_channels)
 
 
 def _each(transform: Callable[[Any], Tensor]) -> Collate:

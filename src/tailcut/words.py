@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from tailcut.errors import SpecError, TailcutError
 
@@ -18,19 +17,34 @@ Collate = Callable[[list[Any]], Any]
 
 
 @contextmanager
-def readable(word: str) -> Iterator[None]:
-    """What a file or a library says of input it cannot read becomes an error of ours."""
+def readable(
+    word: str,
+    *,
+    wanted: str = "whole files of the form that the word names",
+    advice: str = "Check the path and the form; parquet files and images need tailcut[images]",
+) -> Iterator[None]:
+    """What a library says of input it cannot read becomes an error of ours."""
     try:
         yield
     except TailcutError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, ImportError, BadZipFile) as cause:
-        told = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    except Exception as cause:  # noqa: BLE001 damaged bytes lead libraries to raise anything
+        told = " ".join(str(cause).partition("\n")[0].split()) or type(cause).__name__
         raise SpecError(
-            f"{word!r} cannot be read ({told.rstrip('.')})",
-            wanted="whole files of the form that the word names",
-            advice="Check the path and the form; parquet files and images need tailcut[images]",
+            f"{word!r} cannot be read ({told.rstrip('.')})", wanted=wanted, advice=advice
         ) from None
+
+
+def existing(path: Path) -> Path:
+    """The path, if there is anything at it.
+
+    Raises:
+        SpecError: There is not.
+    """
+    with readable(str(path)):
+        if path.exists():
+            return path
+    raise SpecError(f"nothing at {path}", wanted="data to read", advice="Check the path")
 
 
 def factory(word: str) -> Any:

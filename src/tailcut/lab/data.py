@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import Tensor
 
 from tailcut.errors import DataError
 from tailcut.lab import human, noise
 from tailcut.lab.samples import Samples
-from tailcut.numerics.checks import checked_labels
+from tailcut.readers import tables
+from tailcut.readers.columns import Columns
+from tailcut.readers.numbering import numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +113,8 @@ def parquet(path: str | Path) -> Samples:
     """Images of one size from a parquet file, as uint8 (N x channels x height x width).
 
     Raises:
-        DataError: No such file, columns that are not there, or images of several sizes.
+        DataError: No such file, columns that are not there, images that cannot be opened, or
+            images of several sizes.
     """
     path = Path(path)
     return _decoded(path, path.stat().st_mtime_ns if path.is_file() else 0)
@@ -124,8 +123,14 @@ def parquet(path: str | Path) -> Samples:
 @lru_cache(maxsize=2)
 def _decoded(path: Path, _changed: int) -> Samples:
     """Decoding takes longer than a small training: a process that trains many does it once."""
-    images, labels_N = images_and_labels(path)
-    pixels = [np.asarray(image().convert("RGB")) for image in images]
+    if not path.is_file():
+        raise DataError(
+            f"no file at {path}",
+            wanted="a parquet file of images and labels",
+            advice="Check the path; for CIFAR-10 set TAILCUT_DATA to the folder of cifar10/",
+        )
+    rows = numbered(tables.parquet(str(path), Columns(), ["image"]), None)
+    pixels = [np.asarray(image().convert("RGB")) for image in rows.items]
     sizes = {each.shape for each in pixels}
     if len(sizes) > 1:
         raise DataError(
@@ -134,47 +139,7 @@ def _decoded(path: Path, _changed: int) -> Samples:
             advice="Resize them first",
         )
     inputs = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-    return Samples(inputs, labels_N)
-
-
-def images_and_labels(path: Path) -> tuple[list[Callable[[], Any]], Tensor]:
-    """Images (each opened as a PIL image when called) and labels of a parquet file.
-
-    As the Hugging Face hub lays it out: one column (img or image) holds {"bytes": an encoded
-    image, "path": ...}, another (label, labels or fine_label) integers.
-
-    Raises:
-        DataError: No such file, or columns that are not there.
-    """
-    if not path.is_file():
-        raise DataError(
-            f"no file at {path}",
-            wanted="a parquet file of images and labels",
-            advice="Check the path; for CIFAR-10 set TAILCUT_DATA to the folder of cifar10/",
-        )
-    table = pd.read_parquet(path)
-    label = next((name for name in ("label", "labels", "fine_label") if name in table), None)
-    image = next((name for name in ("img", "image") if name in table), None)
-    if label is None or image is None:
-        raise DataError(
-            f"{path.name} has the columns {list(table.columns)}",
-            wanted="an image column (img or image) and a label column (label or labels)",
-            advice="Rename the columns",
-        )
-    images = [opener(cell["bytes"]) for cell in table[image]]
-    return images, checked_labels(table[label], None, path.name)
-
-
-def opener(source: bytes | Path) -> Callable[[], Any]:
-    """Opens an encoded image or a file when called: greyscale stays so, all else becomes RGB."""
-
-    def opened() -> Any:
-        from PIL import Image
-
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-        return image if image.mode == "L" else image.convert("RGB")
-
-    return opened
+    return Samples(inputs, rows.labels_N)
 
 
 HELD_APART = 3

@@ -1,0 +1,214 @@
+"""Tables: csv, tsv and parquet files, with columns by name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tailcut.errors import DataError, SpecError
+from tailcut.readers.classes import CLASS_MAP, INTEGER, Classes
+from tailcut.readers.columns import Columns, known
+from tailcut.readers.found import Found
+from tailcut.readers.images import pictures
+from tailcut.words import existing, extra, readable
+
+Row = tuple[int, list[str]]
+"""The line where a row of text ends, and its cells."""
+
+
+def separated(path: str, columns: Columns, classes: Classes | None, *, tabs: bool) -> Found:
+    """Texts and labels of a .csv or .tsv file, below a header or in two columns without one.
+
+    Cells of a csv may stand in quotes; in a tsv a quote is a letter like any other, and what
+    stands before the last tab of a file without a header is the text.
+
+    Raises:
+        SpecError: Rows of several lengths, quotes that close nothing, a tsv in quotes, or a
+            first row of which nobody can tell whether it is a header.
+        DataError: No such column, or several.
+    """
+    rows = _rows(path, tabs=tabs)
+    if tabs:
+        _refuse_quoted(rows, path)
+    first = rows[0][1]
+    if _is_label(first[-1], classes) and columns == Columns():
+        pairs = _in_two(rows, path, tabs=tabs)
+    elif columns != Columns() or any(map(known, first)):
+        pairs = _below_header(rows, path, columns)
+    else:
+        raise SpecError(
+            f"the first row of {path} is {_told(first)}",
+            wanted="a header that names a column label, or a text and an integer label",
+            advice="Choose columns with --text-column and --label-column, or number the classes "
+            f"with {CLASS_MAP}",
+        )
+    return Found(
+        where=path,
+        items=[text for _, text, _ in pairs],
+        labels=[label for _, _, label in pairs],
+        kind="text",
+        keys=range(len(pairs)),
+        place=lambda row: f"line {pairs[row][0]} of {path}",
+    )
+
+
+def _rows(path: str, *, tabs: bool) -> list[Row]:
+    """As the standard library's strict reader: pandas and pyarrow mend what they cannot read."""
+    with readable(f"{'tsv' if tabs else 'csv'}:{path}"):
+        text = existing(Path(path)).read_bytes().decode("utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it holds the character NUL, as a binary or UTF-16 file does")
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+        lines = io.StringIO(text, newline="")
+        reader = (
+            csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if tabs
+            else csv.reader(lines, strict=True)
+        )
+        rows = [(reader.line_num, row) for row in reader if row]
+    if rows:
+        return rows
+    raise SpecError(f"{path} is empty", wanted="rows of text and label", advice="Check the file")
+
+
+def _is_label(cell: str, classes: Classes | None) -> bool:
+    known_name = classes is not None and cell in classes.numbers
+    return known_name or INTEGER.fullmatch(cell.strip()) is not None
+
+
+def _in_two(rows: list[Row], path: str, *, tabs: bool) -> list[tuple[int, str, str]]:
+    """Text and label of rows without a header; tabs but the last belong to the text."""
+    widths = {len(row) for _, row in rows}
+    if widths != {2} and (not tabs or len(widths) == 1):
+        told = " or ".join(map(str, sorted(widths)))
+        raise SpecError(
+            f"{path} has {told} columns and no header",
+            wanted="a header, or two columns: a text and a label",
+            advice="Write a first row with the names of the columns",
+        )
+    for line, row in rows:
+        if len(row) < 2 or not row[-1].strip():
+            raise SpecError(
+                f"line {line} of {path} is {_told(row)}",
+                wanted="a text, a tab and a label",
+                advice="Complete or remove that line",
+            )
+    return [(line, "\t".join(row[:-1]), row[-1]) for line, row in rows]
+
+
+def _below_header(rows: list[Row], path: str, columns: Columns) -> list[tuple[int, str, str]]:
+    (_, header), *below = rows
+    text, _, label = columns.chosen(header, path, ["text"])
+    for line, row in below:
+        if len(row) != len(header):
+            raise SpecError(
+                f"line {line} of {path} has {len(row)} cells, and the header has {len(header)}",
+                wanted="as many in every row",
+                advice="Correct that line; put cells that hold the separator in quotes, in a csv",
+            )
+    texts, labels = header.index(text), header.index(label)
+    return [(line, row[texts], row[labels]) for line, row in below]
+
+
+def _refuse_quoted(rows: list[Row], path: str) -> None:
+    """A tsv has no quotes around cells; one that seems to is not read as if they were text."""
+    cells = [(line, [*row, "\t".join(row[:-1])]) for line, row in rows]
+    inner = [(line, [cell[1:-1] for cell in row if _enclosed(cell)]) for line, row in cells]
+    odd = [line for line, row in inner if any('""' in cell or "\t" in cell for cell in row)]
+    if odd or all(row for _, row in inner):
+        raise SpecError(
+            f"line {odd[0] if odd else rows[0][0]} of {path} has quotes around a cell, as a csv "
+            "writer puts them",
+            wanted="tab-separated cells without quotes around them",
+            advice="Write it with quoting=csv.QUOTE_NONE, or with commas and read it as csv:FILE",
+        )
+
+
+def _enclosed(cell: str) -> bool:
+    """Whether a csv writer could have written it in quotes."""
+    whole = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return whole and '"' not in cell[1:-1].replace('""', "")
+
+
+def _told(row: list[str]) -> str:
+    return repr("<tab>".join(row)[:60])
+
+
+def parquet(path: str, columns: Columns, kinds: Sequence[str] = ("image", "text")) -> Found:
+    """Images or texts of a parquet file, as the Hugging Face hub lays it out.
+
+    Args:
+        path: Of the file.
+        columns: Which to take.
+        kinds: Of items that are wanted.
+
+    Raises:
+        SpecError: Damaged, or no such file.
+        DataError: No such column, or several; cells that are no encoded image or no text.
+    """
+    file, arrow = existing(Path(path)), extra("pyarrow.parquet", "images")
+    with readable(f"parquet:{path}"):
+        schema = arrow.read_schema(file)
+        item, kind, label = columns.chosen(schema.names, file.name, kinds)
+        table = arrow.read_table(file, columns=[item, label])
+        table.validate(full=True)
+        cells, labels = table[item].to_pylist(), table[label].to_pylist()
+        names = _names(schema.metadata or {}, label)
+    return Found(
+        where=file.name,
+        items=items(cells, kind, file.name),
+        labels=labels,
+        kind=kind,
+        keys=range(len(labels)),
+        names=names,
+    )
+
+
+def items(cells: Sequence[Any], kind: str, where: str) -> Sequence[Any]:
+    """Images or texts of the cells of a column.
+
+    Raises:
+        DataError: A cell that is neither an encoded image nor a text, as its kind wants.
+    """
+    usable = [_content(cell, kind) for cell in cells]
+    for row, content in enumerate(usable):
+        if content is None:
+            raise DataError(
+                f"row {row} of {where} holds {_type(cells[row])} in the column of the {kind}s",
+                wanted="a text" if kind == "text" else "the bytes of an encoded image",
+                advice="Remove that row, or choose another column",
+            )
+    if kind == "text":
+        return usable
+    return pictures(usable, [f"row {row} of {where}" for row in range(len(usable))])
+
+
+def _content(cell: Any, kind: str) -> Any:
+    """The text, or the bytes of the image; None if there are none."""
+    if kind == "text":
+        return cell if isinstance(cell, str) else None
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    return content if isinstance(content, bytes) and content else None
+
+
+def _type(cell: Any) -> str:
+    return "nothing" if cell is None else f"a {type(cell).__name__}"
+
+
+def _names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | None:
+    """Of the classes, as the hub writes them beside the columns."""
+    about = json.loads(metadata.get(b"huggingface", b"{}"))
+    features = about.get("info", {}).get("features") or {}
+    names = (features.get(label) or {}).get("names")
+    return None if names is None else unequivocal(names)
+
+
+def unequivocal(names: Any) -> tuple[str, ...]:
+    """Names of classes, if each is a text and stands there once."""
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"the names of the classes are {names}")
+    return tuple(names)
