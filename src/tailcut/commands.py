@@ -23,7 +23,7 @@ from tailcut.lab.subject import Subject
 from tailcut.lab.training import DIGITS
 from tailcut.network import store
 from tailcut.network.batches import read
-from tailcut.readers.classes import class_map
+from tailcut.readers.class_map import class_map
 from tailcut.readers.columns import Columns
 from tailcut.report.page import page
 from tailcut.running import Bar, device_of_run, new_directory, tell

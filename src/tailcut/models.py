@@ -147,7 +147,8 @@ def _hub(name: str) -> Opened:
 def _names(config: Any) -> Classes | None:
     """Of a configuration's classes; LABEL_0 and so on are no names."""
     names = [config.id2label[number] for number in sorted(config.id2label)]
-    if any(name == f"LABEL_{number}" for number, name in enumerate(names)):
+    general = any(name == f"LABEL_{number}" for number, name in enumerate(names))
+    if general or len(set(names)) < len(names):
         return None
     return Classes.ordered(names, "the network's own configuration")
 

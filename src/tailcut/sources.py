@@ -12,14 +12,15 @@ from tailcut._typing import Batches
 from tailcut.errors import SpecError
 from tailcut.lab.data import digits
 from tailcut.readers.arrays import npz
-from tailcut.readers.classes import CLASS_MAP, Classes
+from tailcut.readers.classes import Classes
 from tailcut.readers.columns import Columns
+from tailcut.readers.folders import folder
 from tailcut.readers.found import Found
 from tailcut.readers.hub import hub
-from tailcut.readers.images import folder
 from tailcut.readers.numbering import numbered
+from tailcut.readers.parquet import parquet
 from tailcut.readers.rows import Rows
-from tailcut.readers.tables import parquet, separated
+from tailcut.readers.separated import separated
 from tailcut.words import factory, is_module
 
 __all__ = ["Reading", "Rows", "of_run", "rows"]
@@ -83,9 +84,7 @@ def rows(word: str, reading: Reading | None = None, *, first: bool = True) -> Ro
     plain = match.group(1) if match else word
     found = _read(plain, word, reading)
     if isinstance(found, Found):
-        if found.sorted_here and not first and reading.classes is None and reading.network is None:
-            raise _unnumbered(plain)
-        found = numbered(found, reading.classes, reading.network)
+        found = numbered(found, reading.classes, reading.network, first=first)
     if match is None:
         return found
     if not isinstance(found, Rows):
@@ -118,14 +117,6 @@ def _read(plain: str, word: str, reading: Reading) -> Found | Rows | Batches:
         wanted=f"digits, {', '.join(f'{each}:{_FORMS[each]}' for each in _DATA)} or "
         "package.module:function, each perhaps with [a:b]",
         advice="Correct DATA",
-    )
-
-
-def _unnumbered(word: str) -> SpecError:
-    return SpecError(
-        f"{word} has names of classes, and the training data has only numbers",
-        wanted="the number of each name",
-        advice=f"Number them with {CLASS_MAP}",
     )
 
 

@@ -95,11 +95,14 @@ def _outcome(path: Path, read: Callable[[Path], Any], right: Callable[[Path, Any
 def damaged(
     valid: Mapping[str, bytes], damages: Sequence[Damage], seed: int, number: int
 ) -> tuple[str, bytes]:
-    """Input `number`: a valid file with one to three damages; number 0 is a whole one."""
+    """Input `number`: a valid file with one to three damages; each comes whole once, first."""
     chance = random.Random(f"{seed} {number}")
-    name = chance.choice(sorted(valid))
-    content, others = valid[name], [valid[each] for each in sorted(valid)]
-    for _ in range(chance.choice((1, 1, 1, 2, 3)) if number else 0):
+    names, others = sorted(valid), [valid[each] for each in sorted(valid)]
+    if number < len(names):
+        return names[number], valid[names[number]]
+    name = chance.choice(names)
+    content = valid[name]
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
         if damages and chance.random() < 1 / 3:
             content = chance.choice(damages)(content, chance)
         else:

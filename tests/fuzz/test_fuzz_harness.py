@@ -19,17 +19,17 @@ def anything(path, found):
     """No independent reader."""
 
 
-def test_inputs_are_the_same_in_every_run_and_the_first_is_whole():
+def test_inputs_are_the_same_in_every_run_and_the_first_are_whole():
     made = [damaged(VALID, (), 0, number) for number in range(50)]
     assert made == [damaged(VALID, (), 0, number) for number in range(50)]
-    assert made[0][1] == VALID[made[0][0]]
+    assert dict(made[:2]) == VALID
     assert len({content for _, content in made}) > 40
 
 
 def test_errors_of_ours_are_refusals_and_are_counted(tmp_path, capsys):
     tally = fuzz("any", VALID, whole, tmp_path, right=anything, inputs=40)
     assert tally.read + tally.refused == 40
-    assert tally.read >= 1
+    assert tally.read >= 2
     assert tally.refused >= 20
     assert str(tally) in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ import torch
 from tailcut.errors import DataError
 from tailcut.lab import human, noise
 from tailcut.lab.samples import Samples
-from tailcut.readers import tables
+from tailcut.readers import parquet as parquets
 from tailcut.readers.columns import Columns
 from tailcut.readers.numbering import numbered
 
@@ -129,7 +129,7 @@ def _decoded(path: Path, _changed: int) -> Samples:
             wanted="a parquet file of images and labels",
             advice="Check the path; for CIFAR-10 set TAILCUT_DATA to the folder of cifar10/",
         )
-    rows = numbered(tables.parquet(str(path), Columns(), ["image"]), None)
+    rows = numbered(parquets.parquet(str(path), Columns(), ["image"]), None)
     pixels = [np.asarray(image().convert("RGB")) for image in rows.items]
     sizes = {each.shape for each in pixels}
     if len(sizes) > 1:

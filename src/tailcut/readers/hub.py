@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tailcut.readers.columns import Columns
 from tailcut.readers.found import Found
-from tailcut.readers.tables import items, unequivocal
+from tailcut.readers.images import pictures
+from tailcut.readers.parquet import encoded, texts, unequivocal
 from tailcut.words import extra, readable
 
 
@@ -24,22 +27,25 @@ def hub(name: str, columns: Columns) -> Found:
         item, kind, label = columns.chosen(table.column_names, f"the data set {path}")
         named = getattr(table.features[label], "names", None)
         names = None if named is None else unequivocal(named)
-        if isinstance(table.features[item], datasets.Image):
-            table = table.cast_column(item, datasets.Image(decode=False))
-        cells, labels = [_loaded(cell) for cell in table[item]], list(table[label])
+        labels = list(table[label])
+        cells = table.select_columns([item])
+        if kind == "image":
+            cells = cells.cast_column(item, datasets.Image(decode=False))
+            numbers = range(len(labels))
+            items = pictures(
+                [partial(_encoded, cells, item, row) for row in numbers],
+                [f"row {row} of {name}" for row in numbers],
+            )
+        else:
+            items = texts(list(cells[item]), name)
     return Found(
-        where=name,
-        items=items(cells, kind, name),
-        labels=labels,
-        kind=kind,
-        keys=range(len(labels)),
-        names=names,
+        where=name, items=items, labels=labels, kind=kind, keys=range(len(labels)), names=names
     )
 
 
-def _loaded(cell: Any) -> Any:
-    """An image that lies in a file of its own: its bytes."""
-    if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
-        with open(cell["path"], "rb") as file:  # noqa: PTH123 a path of the library's cache
-            return file.read()
-    return cell
+def _encoded(cells: Any, item: str, row: int) -> bytes:
+    """The bytes of an image, from the table or from a file of its own."""
+    cell = cells[row][item] or {}
+    if cell.get("bytes") is None and cell.get("path"):
+        return Path(cell["path"]).read_bytes()
+    return encoded(cell)

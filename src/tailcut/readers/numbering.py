@@ -16,12 +16,20 @@ from tailcut.readers.found import Found
 from tailcut.readers.rows import Rows
 
 
-def numbered(found: Found, classes: Classes | None, network: Classes | None = None) -> Rows:
+def numbered(
+    found: Found, classes: Classes | None, network: Classes | None = None, *, first: bool = True
+) -> Rows:
     """Rows whose labels are numbers.
 
     Names are looked up in `classes`: the class map, or the names of the training data. Without
     those, the numbers that the file itself has for them hold; names without numbers are looked
     up among the network's, if it knows every one of them, or refused.
+
+    Args:
+        found: Of a reader.
+        classes: Of the run.
+        network: Its own names.
+        first: The training data, in which the order of the class folders may number them.
 
     Raises:
         SpecError: A name without a number, or a number that may mean two classes.
@@ -32,6 +40,12 @@ def numbered(found: Found, classes: Classes | None, network: Classes | None = No
     found = _as_integers(found)
     if classes is None and network is not None and _all_known(found, network):
         classes = network
+    if classes is None and found.sorted_here and not first:
+        raise SpecError(
+            f"{found.where} has names of classes, and the training data has only numbers",
+            wanted="the number of each name",
+            advice=f"Give the numbers that the network was trained on with {CLASS_MAP}",
+        )
     labels_N = _numbers(found, found.labels, classes)
     clean_N = None if found.clean is None else _numbers(found, found.clean, classes)
     names = found.names if classes is None else classes.names
@@ -64,7 +78,7 @@ def _as_integers(found: Found) -> Found:
 
 
 def _integers(labels: Sequence[Any]) -> Sequence[Any]:
-    if all(isinstance(label, str) and INTEGER.fullmatch(label.strip()) for label in labels):
+    if all(isinstance(label, str) and INTEGER.fullmatch(label) for label in labels):
         return [int(label) for label in labels]
     return labels
 
@@ -96,7 +110,7 @@ def _numbers(found: Found, labels: Sequence[Any], classes: Classes | None) -> Te
 def _by_name(found: Found, names: Sequence[str], classes: Classes | None) -> Tensor:
     if classes is not None:
         return torch.tensor([classes.number(name, found.at(n)) for n, name in enumerate(names)])
-    row = next(n for n, name in enumerate(names) if not INTEGER.fullmatch(name.strip()))
+    row = next(n for n, name in enumerate(names) if not INTEGER.fullmatch(name))
     raise SpecError(
         f"{found.at(row)} has the label {names[row]!r}",
         wanted="an integer label",

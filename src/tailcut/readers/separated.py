@@ -1,20 +1,16 @@
-"""Tables: csv, tsv and parquet files, with columns by name."""
+"""Tables of text: csv and tsv files."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tailcut.errors import DataError, SpecError
+from tailcut.errors import SpecError
 from tailcut.readers.classes import CLASS_MAP, INTEGER, Classes
 from tailcut.readers.columns import Columns, known
 from tailcut.readers.found import Found
-from tailcut.readers.images import pictures
-from tailcut.words import existing, extra, readable
+from tailcut.words import existing, readable
 
 Row = tuple[int, list[str]]
 """The line where a row of text ends, and its cells."""
@@ -35,9 +31,10 @@ def separated(path: str, columns: Columns, classes: Classes | None, *, tabs: boo
     if tabs:
         _refuse_quoted(rows, path)
     first = rows[0][1]
-    if _is_label(first[-1], classes) and columns == Columns():
+    named = columns != Columns() or any(map(known, first))
+    if _is_label(first[-1], classes) and columns == Columns() and not (named and len(first) > 2):
         pairs = _in_two(rows, path, tabs=tabs)
-    elif columns != Columns() or any(map(known, first)):
+    elif named:
         pairs = _below_header(rows, path, columns)
     else:
         raise SpecError(
@@ -69,7 +66,10 @@ def _rows(path: str, *, tabs: bool) -> list[Row]:
             if tabs
             else csv.reader(lines, strict=True)
         )
-        rows = [(reader.line_num, row) for row in reader if row]
+        try:
+            rows = [(reader.line_num, row) for row in reader if row]
+        except csv.Error as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from None
     if rows:
         return rows
     raise SpecError(f"{path} is empty", wanted="rows of text and label", advice="Check the file")
@@ -77,7 +77,7 @@ def _rows(path: str, *, tabs: bool) -> list[Row]:
 
 def _is_label(cell: str, classes: Classes | None) -> bool:
     known_name = classes is not None and cell in classes.numbers
-    return known_name or INTEGER.fullmatch(cell.strip()) is not None
+    return known_name or INTEGER.fullmatch(cell) is not None
 
 
 def _in_two(rows: list[Row], path: str, *, tabs: bool) -> list[tuple[int, str, str]]:
@@ -94,7 +94,7 @@ def _in_two(rows: list[Row], path: str, *, tabs: bool) -> list[tuple[int, str, s
         if len(row) < 2 or not row[-1].strip():
             raise SpecError(
                 f"line {line} of {path} is {_told(row)}",
-                wanted="a text, a tab and a label",
+                wanted="a text and a label",
                 advice="Complete or remove that line",
             )
     return [(line, "\t".join(row[:-1]), row[-1]) for line, row in rows]
@@ -135,80 +135,5 @@ def _enclosed(cell: str) -> bool:
 
 
 def _told(row: list[str]) -> str:
-    return repr("<tab>".join(row)[:60])
-
-
-def parquet(path: str, columns: Columns, kinds: Sequence[str] = ("image", "text")) -> Found:
-    """Images or texts of a parquet file, as the Hugging Face hub lays it out.
-
-    Args:
-        path: Of the file.
-        columns: Which to take.
-        kinds: Of items that are wanted.
-
-    Raises:
-        SpecError: Damaged, or no such file.
-        DataError: No such column, or several; cells that are no encoded image or no text.
-    """
-    file, arrow = existing(Path(path)), extra("pyarrow.parquet", "images")
-    with readable(f"parquet:{path}"):
-        schema = arrow.read_schema(file)
-        item, kind, label = columns.chosen(schema.names, file.name, kinds)
-        table = arrow.read_table(file, columns=[item, label])
-        table.validate(full=True)
-        cells, labels = table[item].to_pylist(), table[label].to_pylist()
-        names = _names(schema.metadata or {}, label)
-    return Found(
-        where=file.name,
-        items=items(cells, kind, file.name),
-        labels=labels,
-        kind=kind,
-        keys=range(len(labels)),
-        names=names,
-    )
-
-
-def items(cells: Sequence[Any], kind: str, where: str) -> Sequence[Any]:
-    """Images or texts of the cells of a column.
-
-    Raises:
-        DataError: A cell that is neither an encoded image nor a text, as its kind wants.
-    """
-    usable = [_content(cell, kind) for cell in cells]
-    for row, content in enumerate(usable):
-        if content is None:
-            raise DataError(
-                f"row {row} of {where} holds {_type(cells[row])} in the column of the {kind}s",
-                wanted="a text" if kind == "text" else "the bytes of an encoded image",
-                advice="Remove that row, or choose another column",
-            )
-    if kind == "text":
-        return usable
-    return pictures(usable, [f"row {row} of {where}" for row in range(len(usable))])
-
-
-def _content(cell: Any, kind: str) -> Any:
-    """The text, or the bytes of the image; None if there are none."""
-    if kind == "text":
-        return cell if isinstance(cell, str) else None
-    content = cell.get("bytes") if isinstance(cell, dict) else cell
-    return content if isinstance(content, bytes) and content else None
-
-
-def _type(cell: Any) -> str:
-    return "nothing" if cell is None else f"a {type(cell).__name__}"
-
-
-def _names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | None:
-    """Of the classes, as the hub writes them beside the columns."""
-    about = json.loads(metadata.get(b"huggingface", b"{}"))
-    features = about.get("info", {}).get("features") or {}
-    names = (features.get(label) or {}).get("names")
-    return None if names is None else unequivocal(names)
-
-
-def unequivocal(names: Any) -> tuple[str, ...]:
-    """Names of classes, if each is a text and stands there once."""
-    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise ValueError(f"the names of the classes are {names}")
-    return tuple(names)
+    told = ", ".join(repr(cell[:40]) for cell in row[:6])
+    return f"[{told}{', ...' if len(row) > 6 else ''}]"
