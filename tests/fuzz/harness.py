@@ -21,7 +21,7 @@ from typing import Any
 
 from tailcut.errors import TailcutError
 
-INPUTS = int(os.environ.get("TAILCUT_FUZZ", "60"))
+INPUTS = int(os.environ.get("TAILCUT_FUZZ", "40"))
 """How many damaged inputs each reader gets."""
 
 Damage = Callable[[bytes, random.Random], bytes]

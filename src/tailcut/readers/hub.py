@@ -39,7 +39,13 @@ def hub(name: str, columns: Columns) -> Found:
         else:
             items = texts(list(cells[item]), name)
     return Found(
-        where=name, items=items, labels=labels, kind=kind, keys=range(len(labels)), names=names
+        where=name,
+        items=items,
+        labels=labels,
+        kind=kind,
+        keys=range(len(labels)),
+        names=names,
+        sorted_here=table.info.builder_name == "imagefolder",
     )
 
 

@@ -50,40 +50,34 @@ def texts(cells: Sequence[Any], where: str) -> Sequence[str]:
     Raises:
         DataError: A cell that is none.
     """
-    for row, cell in enumerate(cells):
-        if not isinstance(cell, str):
-            raise DataError(
-                f"row {row} of {where} holds {_type(cell)} in the column of the texts",
-                wanted="a text",
-                advice="Remove that row, or choose another column",
-            )
+    _refuse(cells, [isinstance(cell, str) for cell in cells], "text", where)
     return cells
 
 
 def _images(cells: Sequence[Any], where: str) -> Sequence[Picture]:
-    contents = []
-    for row, cell in enumerate(cells):
-        try:
-            contents.append(encoded(cell))
-        except TypeError:
-            raise DataError(
-                f"row {row} of {where} holds {_type(cell)} in the column of the images",
-                wanted="the bytes of an encoded image",
-                advice="Remove that row, or choose another column",
-            ) from None
+    contents = [encoded(cell) for cell in cells]
+    _refuse(cells, contents, "image", where)
     return pictures(contents, [f"row {row} of {where}" for row in range(len(contents))])
 
 
 def encoded(cell: Any) -> bytes:
     """The bytes of an image, alone or as the hub has them: {"bytes": ..., "path": ...}.
 
-    Raises:
-        TypeError: There are none.
+    Empty where there are none.
     """
     content = cell.get("bytes") if isinstance(cell, dict) else cell
-    if not isinstance(content, bytes) or not content:
-        raise TypeError("no bytes of an image")
-    return content
+    return content if isinstance(content, bytes) else b""
+
+
+def _refuse(cells: Sequence[Any], usable: Sequence[Any], kind: str, where: str) -> None:
+    """The first cell that is not usable."""
+    row = next((row for row, each in enumerate(usable) if not each), None)
+    if row is not None:
+        raise DataError(
+            f"row {row} of {where} holds {_type(cells[row])} in the column of the {kind}s",
+            wanted={"text": "a text", "image": "the bytes of an encoded image"}[kind],
+            advice="Remove that row, or choose another column",
+        )
 
 
 def _type(cell: Any) -> str:
