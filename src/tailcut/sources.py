@@ -115,7 +115,7 @@ def _read(plain: str, word: str, reading: Reading) -> Found | Rows | Batches:
     raise SpecError(
         f"no data called {word!r}",
         wanted=f"digits, {', '.join(f'{each}:{_FORMS[each]}' for each in _DATA)} or "
-        "package.module:function, each perhaps with [a:b]",
+        "package.module:factory, each perhaps with [a:b]",
         advice="Correct DATA",
     )
 

@@ -72,8 +72,9 @@ def test_a_parquet_file_of_another_form_is_told(tmp_path):
     with pytest.raises(tailcut.DataError) as error:
         sources.rows(f"parquet:{path}")
     assert str(error.value) == (
-        "train.parquet has the columns ['pixels', 'label']; wanted an image column (img or image) "
-        "and a label column (label or labels). Rename the columns."
+        "train.parquet has the columns ['pixels', 'label']; wanted one column of labels (label, "
+        "labels, fine_label) and one of items (img, image, text, sentence). Rename the columns, "
+        "or choose with --image-column, --text-column, --label-column."
     )
 
 
@@ -149,8 +150,9 @@ def test_tsv_with_class_names_is_told(tmp_path):
     with pytest.raises(tailcut.SpecError) as error:
         sources.rows(f"tsv:{tmp_path}/a.tsv")
     assert str(error.value) == (
-        f"row 2 of {tmp_path}/a.tsv is 'bad<tab>negative'; wanted a text, a tab and an integer "
-        "label. Map class names to the integers that the network was trained on."
+        f"line 2 of {tmp_path}/a.tsv has the label 'negative'; wanted an integer label. Give the "
+        "numbers that the network was trained on with --class-map FILE (name and number of each "
+        "class)."
     )
 
 

@@ -87,6 +87,8 @@ def _yaml(text: str) -> list[tuple[Any, Any]]:
     node = yaml.compose(text, yaml.BaseLoader)  # no value is taken for a bool: 'no' is a name
     if not isinstance(node, yaml.MappingNode):
         raise TypeError("no mapping of names to numbers")
+    if not all(isinstance(each, yaml.ScalarNode) for pair in node.value for each in pair):
+        raise TypeError("a list or a mapping in the place of a name or a number")
     return [(name.value, number.value) for name, number in node.value]
 
 

@@ -43,7 +43,7 @@ class Picture:
                 if not mode.startswith(("I", "F")):
                     return _converted(image, "L" if self.grey else "RGB")
         except Exception as cause:  # noqa: BLE001 damaged bytes lead Pillow to raise anything
-            told = " ".join(str(cause).split()) or type(cause).__name__
+            told = " ".join(str(cause).split()).partition(" <_io.")[0] or type(cause).__name__
             raise DataError(
                 f"{self.name} is damaged or no image ({told})",
                 wanted="an image that Pillow reads",

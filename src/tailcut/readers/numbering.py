@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ def _all_known(found: Found, network: Classes) -> bool:
 
 
 def _numbers(found: Found, labels: Sequence[Any], classes: Classes | None) -> Tensor:
-    _refuse_missing(found, labels)
+    _refuse_odd(found, labels)
     if all(isinstance(label, str) for label in labels):
         return _by_name(found, labels, classes)
     numbers_N = checked_labels(labels, None, found.where)
@@ -118,8 +119,12 @@ def _by_name(found: Found, names: Sequence[str], classes: Classes | None) -> Ten
     )
 
 
-def _refuse_missing(found: Found, labels: Sequence[Any]) -> None:
-    """None, NaN, and a text of blanks."""
+LARGEST = 2**31 - 1
+"""No network has so many classes; and larger numbers do not fit into every type of integer."""
+
+
+def _refuse_odd(found: Found, labels: Sequence[Any]) -> None:
+    """None, NaN, a text of blanks, and integers that are no classes."""
     for row, label in enumerate(labels):
         blank = isinstance(label, str) and not label.strip()
         if label is None or blank or label != label:  # noqa: PLR0124 only NaN differs from itself
@@ -127,6 +132,12 @@ def _refuse_missing(found: Found, labels: Sequence[Any]) -> None:
                 f"{found.at(row)} has no label",
                 wanted="a label for each row",
                 advice="Remove the rows without one",
+            )
+        if isinstance(label, Integral) and int(label) > LARGEST:
+            raise DataError(
+                f"{found.at(row)} has the label {label}",
+                wanted="the number of a class",
+                advice="Choose the column of the labels, if this one holds identifiers",
             )
 
 
