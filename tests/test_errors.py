@@ -18,6 +18,15 @@ def test_an_error_survives_pickling_with_its_three_texts(kind, send):
     assert (again.seen, again.wanted, again.advice) == ("two heads", "one", "Cut one off")
 
 
+def test_an_error_keeps_its_kind_and_its_words_when_all_that_arrives_is_a_traceback():
+    """As a DataLoader passes on what a worker raised."""
+    text = (
+        "Caught DataError in worker 0.\nOriginal Traceback:\n  ...\ntailcut.errors.DataError: x\n"
+    )
+    assert str(DataError(text)) == "x"
+    assert str(DataError("no traceback")) == "no traceback"
+
+
 def test_a_note_that_was_added_travels_with_it():
     error = DataError("nothing", wanted="something", advice="Look")
     error.where = "batch 3"

@@ -290,3 +290,45 @@ def test_a_model_that_a_library_does_not_have_is_told(word):
     library = word.partition(":")[0]
     with pytest.raises(tailcut.SpecError, match=f"{library} has no model 'resnet1'; wanted a name"):
         models.network(word)
+
+
+def test_a_class_map_and_columns_by_name_reach_the_network_from_the_command_line(
+    tmp_path, monkeypatch, capsys
+):
+    """Names in a csv; a holdout in another order of columns, without one of the classes."""
+    (tmp_path / "letters.py").write_text(
+        "import torch\n"
+        "from tailcut.models import Opened\n"
+        "def counts(texts):\n"
+        "    return torch.tensor([[float(t.count(c)) for c in 'abc'] for t in texts])\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.head = torch.nn.Linear(3, 3)\n"
+        "        self.head.weight.data = torch.eye(3)[[2, 0, 1]]\n"
+        "        self.head.bias.data.zero_()\n"
+        "    def forward(self, x):\n"
+        "        return self.head(x)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    import letters
+
+    opened = models.Opened({"text": letters.counts}, lambda *_: letters.Net())
+    monkeypatch.setattr(models, "network", lambda _word: opened)
+    random = np.random.default_rng(0)
+    names = np.array(["an a", "a b", "one c"])[np.arange(90) % 3]
+    texts = [name[-1] * 5 + "".join(random.choice(list("abc"), 4)) for name in names]
+    frame = pd.DataFrame({"what": names, "id": range(90), "words": texts})
+    frame[:60].to_csv("train.csv", index=False)
+    frame[60:][names[60:] != "a b"][["id", "words", "what"]].to_csv("holdout.csv", index=False)
+    (tmp_path / "map.yaml").write_text("one c: 0\nan a: 1\na b: 2\n")
+    words = "diagnose any --data csv:train.csv --holdout csv:holdout.csv --class_map map.yaml"
+    words += " --text_column words --label_column what --views none --depth head --json"
+    assert main([*words.split(), "--out", str(tmp_path / "run")]) == 0
+    assert json.loads(capsys.readouterr().out)["holdout"]["before"] == 1.0
+    assert "class_map: map.yaml" in (tmp_path / "run" / "config.yaml").read_text()
+    assert main(words.replace(" --class_map map.yaml", "").split()) == 2
+    assert capsys.readouterr().err.startswith(
+        "tailcut: error: line 2 of train.csv has the label 'an a'; wanted an integer label. Give "
+    )
