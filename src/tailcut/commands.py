@@ -184,7 +184,7 @@ def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
         true = batches(true.true() if isinstance(true, sources.Rows) else true)
     classes = inputs.classes
     if classes is None and isinstance(rows, sources.Rows):
-        classes = rows.classes
+        classes = rows.class_count
     elif classes is None:
         classes = 1 + max(int(batch.labels.max()) for batch in read(train))
     built = models.weighted(model, next(read(train)).inputs, classes, inputs.weights)

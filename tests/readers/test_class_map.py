@@ -183,7 +183,7 @@ def test_a_class_map_numbers_class_folders_and_so_do_names_of_the_network(tmp_pa
     ):
         rows = sources.of_run([train], reading)[0]
         assert numbers(rows) == [("ape", 2), ("bee", 0)]
-        assert (rows.class_names, rows.classes) == (("bee", "cat", "ape"), 3)
+        assert (rows.class_names, rows.class_count) == (("bee", "cat", "ape"), 3)
     other = sources.Reading(network=Classes.ordered(["a great ape", "bee"], "the network"))
     assert numbers(sources.of_run([train], other)[0]) == [("ape", 0), ("bee", 1)]
 

@@ -295,7 +295,7 @@ def features(names):
 def test_names_of_classes_come_from_the_schema(tmp_path):
     word = arrow(tmp_path, features(["cat", "dog", "owl"]), text=["a", "b"], label=[0, 1])
     rows = sources.rows(word)
-    assert (rows.class_names, rows.classes) == (("cat", "dog", "owl"), 3)
+    assert (rows.class_names, rows.class_count) == (("cat", "dog", "owl"), 3)
     word = arrow(tmp_path, features(["cat"]), text=["a", "b"], label=[0, 1])
     assert told(word) == (
         "row 1 of a.parquet has the label 1, but a.parquet names 1 classes; wanted labels 0..0. "

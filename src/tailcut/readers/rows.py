@@ -57,7 +57,7 @@ class Rows(Dataset[Any]):
         return item, int(self.labels_N[row]), row
 
     @property
-    def classes(self) -> int:
+    def class_count(self) -> int:
         """K, as far as the data tells: one more than the largest label, or all that have a name."""
         return max(1 + int(self.labels_N.max()), len(self.class_names or ()))
 
