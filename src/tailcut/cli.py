@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parsed(arguments: Sequence[str]) -> tuple[str, dict[str, Any], str]:
     """The function to call, its options by dataclass, and the config that repeats the run."""
     parser, parsers = _parser()
-    parsed = parser.parse_args(list(arguments))
+    parsed = parser.parse_args([_option(word) for word in arguments])
     chosen, path = parsed[parsed.subcommand], (parsed.subcommand,)
     if path == ("lab",):
         chosen, path = chosen[chosen.subcommand], ("lab", chosen.subcommand)
@@ -145,6 +145,12 @@ def _parsed(arguments: Sequence[str]) -> tuple[str, dict[str, Any], str]:
     for key in ("config", "out"):
         again.pop(key, None)
     return "_".join(path), options, parsers[path].dump(again, skip_validation=True)
+
+
+def _option(word: str) -> str:
+    """--class-map is --class_map, as it stands in a config file."""
+    name, equals, value = word.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value if name[:2] == "--" else word
 
 
 def _parser() -> tuple[Any, dict[tuple[str, ...], Any]]:

@@ -146,6 +146,8 @@ def _hub(name: str) -> Opened:
 
 def _names(config: Any) -> Classes | None:
     """Of a configuration's classes; LABEL_0 and so on are no names."""
+    if sorted(config.id2label) != list(range(len(config.id2label))):
+        return None
     names = [config.id2label[number] for number in sorted(config.id2label)]
     general = any(name == f"LABEL_{number}" for number, name in enumerate(names))
     if general or len(set(names)) < len(names):

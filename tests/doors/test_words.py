@@ -323,12 +323,12 @@ def test_a_class_map_and_columns_by_name_reach_the_network_from_the_command_line
     frame[:60].to_csv("train.csv", index=False)
     frame[60:][names[60:] != "a b"][["id", "words", "what"]].to_csv("holdout.csv", index=False)
     (tmp_path / "map.yaml").write_text("one c: 0\nan a: 1\na b: 2\n")
-    words = "diagnose any --data csv:train.csv --holdout csv:holdout.csv --class_map map.yaml"
-    words += " --text_column words --label_column what --views none --depth head --json"
+    words = "diagnose any --data csv:train.csv --holdout csv:holdout.csv --class-map map.yaml"
+    words += " --text-column=words --label_column what --views none --depth head --json"
     assert main([*words.split(), "--out", str(tmp_path / "run")]) == 0
     assert json.loads(capsys.readouterr().out)["holdout"]["before"] == 1.0
     assert "class_map: map.yaml" in (tmp_path / "run" / "config.yaml").read_text()
-    assert main(words.replace(" --class_map map.yaml", "").split()) == 2
+    assert main(words.replace(" --class-map map.yaml", "").split()) == 2
     assert capsys.readouterr().err.startswith(
         "tailcut: error: line 2 of train.csv has the label 'an a'; wanted an integer label. Give "
     )
