@@ -71,6 +71,9 @@ def fuzz(
     for number in range(inputs):
         name, content = damaged(valid, damages, seed, number)
         path = folder / name
+        path.unlink(
+            missing_ok=True
+        )  # a disk flushes a file that is cut to nothing: ten times slower
         path.write_bytes(content)
         try:
             outcomes[_outcome(path, read, right)] += 1
