@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
@@ -78,26 +76,23 @@ def filtered_by_eigenvectors(weight_OP: Tensor, second_PP: Tensor, strength: flo
     return weight_OP @ basis_PP @ torch.diag(phi_P) @ basis_PP.T
 
 
-def batchnorm_averages(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Running statistics of every BatchNorm2d: plain averages over batches.
+@torch.no_grad()
+def batchnorm_by_layers(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """Statistics of every BatchNorm, one after the other: one pass over all samples for each.
 
-    A batch is normalised by its own statistics, of which the variance is the biased one; the
-    average is taken of the unbiased one.
+    Of what it receives when those before it use theirs: mean and unbiased variance.
     """
     twin = copy.deepcopy(model).eval()
-    norms = {name: m for name, m in twin.named_modules() if isinstance(m, nn.BatchNorm2d)}
-    seen: dict[str, list[Tensor]] = {}
-    for name, norm in norms.items():
-        norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
-        norm.register_forward_pre_hook(
-            lambda _, args, name=name: seen.setdefault(name, []).append(args[0].transpose(0, 1))
-        )
-    with torch.no_grad():
-        for inputs in batches:
+    found = {}
+    for name, norm in twin.named_modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            seen: list[Tensor] = []
+            handle = norm.register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0]))
             twin(inputs)
-    averages = {}
-    for name, parts in seen.items():
-        flat = [part.flatten(1) for part in parts]
-        averages[f"{name}.running_mean"] = torch.stack([x.mean(1) for x in flat]).mean(0)
-        averages[f"{name}.running_var"] = torch.stack([x.var(1) for x in flat]).mean(0)
-    return averages
+            handle.remove()
+            channels = seen[0].transpose(0, 1).flatten(1)
+            found[f"{name}.running_mean"] = channels.mean(1)
+            found[f"{name}.running_var"] = channels.var(1)
+            norm.running_mean.copy_(channels.mean(1))
+            norm.running_var.copy_(channels.var(1))
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from tailcut.network.filters import Filter
+from tailcut.network.filters import Coverage, Filter
 
 
 def verdict(summary: dict[str, Any]) -> Table:
@@ -15,9 +15,14 @@ def verdict(summary: dict[str, Any]) -> Table:
     table = Table(show_header=False, title=summary["title"], title_justify="left")
     table.add_row("verdict", f"{summary['verdict']}: {summary['reason']}")
     kept = f"rank {summary['rank']} of {summary['width']}"
-    layers = str(Filter(summary["strength"] or float("inf"), summary["denoising"]))
+    known = summary.get("layers")
+    reach = None if known is None else Coverage(**known)
+    chosen = Filter(summary["strength"] or float("inf"), summary["denoising"])
+    layers = chosen.told("layers" if reach is None else str(reach))
     told = ", ".join(part for part in (summary["readout"], kept, layers) if part)
     table.add_row("network", told)
+    if reach is not None and reach.skipped:
+        table.add_row("layers not filtered", _few(reach.skipped))
     for name, told in (("holdout", "held-out given labels"), ("clean", "true labels")):
         judged = summary[name]
         if judged is not None:
@@ -44,6 +49,12 @@ def comparison(summaries: list[dict[str, Any]]) -> Table:
         cells = [f"{values.mean():.1f}"] + ([f"{values.std():.1f}"] if len(rows) > 1 else [])
         table.add_row(str(name), *cells, style="bold" if name == "tailcut" else None)
     return table
+
+
+def _few(skipped: dict[str, str], most: int = 8) -> str:
+    """The first of many, a line each; result.json has all."""
+    lines = [f"{name}: {why}" for name, why in skipped.items()]
+    return "\n".join(lines[:most] + [f"and {len(lines) - most} more"] * (len(lines) > most))
 
 
 def _percent(share: float) -> str:

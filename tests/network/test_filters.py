@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from network_reference import (
-    batchnorm_averages,
     filtered_by_eigenvectors,
     images,
     patches_by_unfold,
@@ -18,12 +17,10 @@ from network_reference import (
     small_cnn,
     state_of,
 )
-from tailcut.errors import DataError
 from tailcut.network.filters import (
     UNTOUCHED,
     Filter,
     LayerMoments,
-    reestimate_batchnorm,
     truncate_layers,
     truncated_copy,
 )
@@ -115,9 +112,9 @@ def test_the_idle_filter_is_the_model_itself():
     ("chosen", "told"),
     [
         (UNTOUCHED, ""),
-        (Filter(300), "all layers truncated at 300"),
-        (Filter(denoising=3), "all layers denoised at 3"),
-        (Filter(3000, 1), "all layers truncated at 3000 and denoised at 1"),
+        (Filter(300), "layers truncated at 300"),
+        (Filter(denoising=3), "layers denoised at 3"),
+        (Filter(3000, 1), "layers truncated at 3000 and denoised at 1"),
     ],
 )
 def test_a_filter_says_what_it_does(chosen, told):
@@ -318,69 +315,3 @@ def test_every_layer_of_a_truncated_copy_is_filtered_and_the_original_untouched(
 
 
 NORM_STATE = ("running_mean", "running_var", "num_batches_tracked")
-
-
-def batches_of(*sizes: int):
-    return [(images(n, 16, seed=n), torch.zeros(n).long()) for n in sizes]
-
-
-def test_batchnorm_statistics_are_plain_averages_over_batches():
-    model, batches = small_cnn(dropout=0.5), batches_of(8, 8, 5)
-    explicit = batchnorm_averages(model, [inputs for inputs, _ in batches])
-    assert reestimate_batchnorm(model, batches)
-    state = model.state_dict()
-    assert set(explicit) == {f"{at}.{key}" for at in (1, 4) for key in NORM_STATE[:2]}
-    for name, average in explicit.items():
-        torch.testing.assert_close(state[name], average, rtol=1e-5, atol=1e-6)
-
-
-def test_batchnorm_statistics_do_not_depend_on_the_old_ones_and_leave_the_weights():
-    model, other, batches = small_cnn(), small_cnn(), batches_of(8, 8)
-    other[1].running_mean.fill_(7)
-    weights = {k: v for k, v in state_of(model).items() if "running" not in k and "num" not in k}
-    reestimate_batchnorm(model, batches)
-    reestimate_batchnorm(other, batches)
-    assert same_state(state_of(model), state_of(other))
-    assert same_state({name: model.state_dict()[name] for name in weights}, weights)
-
-
-def test_dropout_stays_off_and_modes_and_momenta_are_restored():
-    model, seen = small_cnn(dropout=0.5), []
-    model[8].register_forward_hook(lambda _, args, out: seen.append(torch.equal(args[0], out)))
-    reestimate_batchnorm(model, batches_of(8, 8))
-    assert seen == [True, True]
-    assert not any(module.training for module in model.modules())
-    assert [model[1].momentum, model[4].momentum] == [0.1, 0.3]
-
-
-def test_modes_and_momenta_are_restored_after_an_error():
-    model = small_cnn()
-    with pytest.raises(RuntimeError):
-        reestimate_batchnorm(model, [(torch.ones(2, 5, 8, 8), torch.zeros(2).long())])
-    assert not any(module.training for module in model.modules())
-    assert [model[1].momentum, model[4].momentum] == [0.1, 0.3]
-
-
-def test_without_batchnorm_no_batch_is_read():
-    assert not reestimate_batchnorm(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), None)
-    without = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False))
-    assert not reestimate_batchnorm(without, None)
-
-
-def test_a_batch_of_one_sample_is_passed_over():
-    torch.manual_seed(0)
-    model, inputs = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2)).eval(), torch.randn(9, 2)
-    labels = torch.zeros(9).long()
-    assert reestimate_batchnorm(model, [(inputs[:8], labels[:8]), (inputs[8:], labels[8:])])
-    torch.testing.assert_close(model[0].running_mean, inputs[:8].mean(0))
-    torch.testing.assert_close(model[0].running_var, inputs[:8].var(0))
-
-
-def test_batches_of_one_sample_alone_are_refused():
-    model = nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2)).eval()
-    with pytest.raises(DataError) as caught:
-        reestimate_batchnorm(model, [(torch.ones(1, 2), torch.tensor([0]))])
-    assert str(caught.value) == (
-        "batches of one sample each, for BatchNorm statistics; wanted a batch of two samples or "
-        "more. Raise the loader's batch size."
-    )

@@ -38,6 +38,7 @@ def _full() -> dict[str, Any]:
         "schema": 1,
         "title": "tailcut demo: digits",
         "strength": 300.0,
+        "layers": {"filtered": 7, "of": 8, "skipped": {"stem": "its weight is computed"}},
         "memorisation": {"train": 0.98, "views": VIEWS},
         "noise": {"rate": 0.38, "transition": _transition(10)},
         "holdout": {

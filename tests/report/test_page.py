@@ -58,7 +58,9 @@ def test_tells_everything_that_is_known(full_page):
         "48.0 → 61.0 % as given; gain of cutting, corrected for label noise, +13.0 points",
         "95 % interval +8.0 to +18.0; n = 200",
         "69.0 → 94.0 % n = 497",
-        "23 of 512 readout: lda; every layer truncated at strength 300",
+        "23 of 512 readout: lda; 7 of 8 layers truncated at strength 300",
+        "7 of 8 layers, the head aside, can be filtered; these stay as they are.",
+        "stem its weight is computed",
         "Wrong labels, estimated 38.0 %",
         "Training labels memorised 98.0 %",
         "The leading 23 directions hold 92.1 % of the variance.",
@@ -73,6 +75,15 @@ def test_tells_everything_that_is_known(full_page):
         "arXiv 2603.02293v1, since withdrawn",
     ):
         assert told in text
+
+
+def test_all_layers_are_said_to_be_filtered_only_if_all_are(full):
+    every = {"filtered": 8, "of": 8, "skipped": {}}
+    none = {"filtered": 0, "of": 0, "skipped": {}}
+    for layers, told in ((every, "all layers"), (none, "0 of 0 layers"), (None, "layers")):
+        text = seen(page({**full, "layers": layers}))
+        assert f"readout: lda; {told} truncated at strength 300" in text
+        assert "Layers not filtered" not in text
 
 
 def test_the_same_summary_gives_the_same_small_page(full, full_page):
@@ -127,7 +138,7 @@ def test_an_untouched_network_shows_no_arrow_and_no_cut(full, verdict):
 
 def test_a_denoised_network_says_so(full):
     text = seen(page({**full, "strength": None, "denoising": 2.0}))
-    assert "23 of 512 readout: lda; every layer denoised at 2 " in text
+    assert "23 of 512 readout: lda; 7 of 8 layers denoised at 2 " in text
     assert "on the features of the truncated network" in text
     both = seen(page({**full, "denoising": 3.0}))
     assert "every layer truncated at strength 300 and denoised at 3 " in both

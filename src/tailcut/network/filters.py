@@ -5,31 +5,34 @@ from __future__ import annotations
 import copy
 import math
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
-from tailcut.errors import DataError
-from tailcut.network.attention import fused_attentions, on_projections
-from tailcut.network.batches import read
-from tailcut.network.head import linear_layers, plain, sharers
-from tailcut.network.stream import logits_of, on_input
+from tailcut.network.batchnorm import count, reestimate_batchnorm, rows
+from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_call
+from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
+from tailcut.network.stream import logits_of
 from tailcut.numerics.checks import float64
-
-Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.MultiheadAttention
-BatchNorm: TypeAlias = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 _PATCHES_PER_DIMENSION = 16
 """Input patches drawn for each layer, in multiples of its patch size P."""
 
 _FLOOR = 1e-7
 """Of the white part of a filter: what float32 products leave of directions without input."""
+
+_FLOOR_OF_NOISE = 1e-11
+"""Of the white part relative to the noise, for a factor in float64."""
+
+_CHECKED, _OTHER = 8, 0.75
+"""Samples that a copy of the network sees with all weights times another factor than 1."""
+
+_ROUNDED = 1e-5
+"""Of all moments: a white part below this may not outweigh what products made negative."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Filter:
 
     S is the second moment of the layer's inputs, of trace 1, and N that of what noise in the
     network's input changes about them, in the same unit. Biases stay, as the moments are
-    uncentred. A rational filter needs no eigendecomposition: it is one Cholesky solve.
+    uncentred. A rational filter needs no eigendecomposition: it is one Cholesky solve, unless
+    rounding has left S or N eigenvalues below 0.
 
     Attributes:
         strength: a, at least 1; *smaller* cuts more, infinity does not. Alone it is SAP's
@@ -51,37 +55,92 @@ class Filter:
     strength: float = math.inf
     denoising: float = 0.0
 
-    def __str__(self) -> str:
+    def told(self, layers: str) -> str:
+        """What it does, with how many layers it does it to."""
         parts = [] if math.isinf(self.strength) else [f"truncated at {self.strength:g}"]
         if self.denoising:
             parts.append(f"denoised at {self.denoising:g}")
-        return f"all layers {' and '.join(parts)}" if parts else ""
+        return f"{layers} {' and '.join(parts)}" if parts else ""
+
+    def __str__(self) -> str:
+        return self.told("layers")
 
     def __call__(self, weight_GOP: Tensor, second_GPP: Tensor, noise_GPP: Tensor) -> Tensor:
-        """The weight (G x O x P, float64) that this filter makes of one."""
-        white = max(1 / self.strength, _FLOOR)
-        eye_PP = torch.eye(second_GPP.shape[1], dtype=second_GPP.dtype, device=second_GPP.device)
-        total_GPP = (1 - white) * second_GPP + white * eye_PP + self.denoising * noise_GPP
-        kept_GPO = (weight_GOP @ second_GPP).transpose(1, 2)
-        solved_GPO = torch.cholesky_solve(kept_GPO, torch.linalg.cholesky(total_GPP))
-        return solved_GPO.transpose(1, 2)
+        """The weight (G x O x P, float64) that this filter makes of one.
+
+        Moments of any rank will do. Directions without input are cut from the weight.
+        """
+        moments = zip(weight_GOP, second_GPP, noise_GPP, strict=True)
+        return torch.stack([self._filtered(*each) for each in moments])
+
+    def _filtered(self, weight_OP: Tensor, second_PP: Tensor, noise_PP: Tensor) -> Tensor:
+        noise_PP = self.denoising * noise_PP
+        noisiness = float(noise_PP.trace())
+        white = max(1 / self.strength, _FLOOR, _FLOOR_OF_NOISE * noisiness)
+        total_PP = self._total(second_PP, noise_PP, white)
+        if not _sound(total_PP, white, _ROUNDED * (1 + noisiness)):
+            second_PP, noise_PP = _nonnegative(second_PP), _nonnegative(noise_PP)
+            total_PP = self._total(second_PP, noise_PP, white)
+        kept_PO = second_PP @ weight_OP.T
+        return torch.cholesky_solve(kept_PO, torch.linalg.cholesky(total_PP)).T
+
+    @staticmethod
+    def _total(second_PP: Tensor, noise_PP: Tensor, white: float) -> Tensor:
+        eye_PP = torch.eye(len(second_PP), dtype=second_PP.dtype, device=second_PP.device)
+        return (1 - white) * second_PP + white * eye_PP + noise_PP
+
+
+def _sound(total_PP: Tensor, white: float, rounding: float) -> bool:
+    """Whether no eigenvalue lies below half of the white part, which rounding alone can cause."""
+    if white < rounding:
+        eye_PP = torch.eye(len(total_PP), dtype=total_PP.dtype, device=total_PP.device)
+        total_PP = total_PP - white / 2 * eye_PP
+    return not torch.linalg.cholesky_ex(total_PP)[1]
+
+
+def _nonnegative(moment_PP: Tensor) -> Tensor:
+    """Without the directions in which there is nothing but rounding."""
+    eigenvalues_P, basis_PP = torch.linalg.eigh(moment_PP)
+    rounding = max(-2 * float(eigenvalues_P[0]), 0.0)
+    kept_P = torch.where(eigenvalues_P > rounding, eigenvalues_P, 0)
+    return (basis_PP * kept_P) @ basis_PP.T
 
 
 UNTOUCHED = Filter()
 """The filter that leaves every layer as it is."""
 
 
+@dataclass(frozen=True)
+class Coverage:
+    """How many layers, the head aside, the filters reach.
+
+    Attributes:
+        filtered: Layers proven to be linear maps, in weights of their own.
+        of: All layers.
+        skipped: Why not the others, by name.
+    """
+
+    filtered: int
+    of: int
+    skipped: dict[str, str]
+
+    def __str__(self) -> str:
+        every = 0 < self.filtered == self.of
+        return "all layers" if every else f"{self.filtered} of {self.of} layers"
+
+
 class LayerMoments:
     """Uncentred second moments of the inputs of every linear layer, and of what noise changes.
 
-    For a Linear of the inputs themselves, for a Conv2d of its patches (P = in_channels /
+    For a Linear of the inputs themselves, for a convolution of its patches (P = in_channels /
     groups x kernel area), group by group: 1/m sum p p^T over a random sample of positions, and
     1/m sum (q - p)(q - p)^T with q what the layer receives there once there is noise in the
     network's input. The fused input projection of a self-attention counts as a Linear, by the
     attention's name.
     Products are taken in the layer's own dtype (in half precision float32), sums in float64: a
     filter only has to tell small directions from large ones, unlike the features' own tail.
-    A layer whose weight is computed, or shared with another module, is left alone.
+    A layer is left alone, and named with the reason, if recomputing what it gives from what it
+    receives does not give the same in every call, or if its weight is computed or shared.
 
     Args:
         model: The untouched network, in evaluation mode.
@@ -94,16 +153,25 @@ class LayerMoments:
         self, model: nn.Module, samples: int, skip: Iterable[str] = (), seed: int = 0
     ) -> None:
         skip = set(skip)
-        self.model, self.samples = model, samples
-        self.attentions = fused_attentions(model)
-        self.layers: dict[str, Layer] = {
-            name: layer
-            for name, layer in linear_layers(model).items()
-            if name not in skip and plain(layer) and not sharers(model, layer)
-        } | self.attentions
+        self.model, self.samples, self.seen = model, samples, 0
+        self.modules = layers_in(model)
+        self.skipped = obstacles(model, self.modules) | strangers(model, self.modules)
+        self.skipped = {name: why for name, why in self.skipped.items() if name not in skip}
+        self.layers: dict[str, Weight] = {
+            name: weight
+            for name, weight in _weights(self.modules).items()
+            if name not in skip and name not in self.skipped
+        }
         self.grams: dict[str, Tensor] = {}
         self.noise_grams: dict[str, Tensor] = {}
         self.generator = torch.Generator().manual_seed(seed)
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which layers are filtered, of those that the network has."""
+        idle = {name: "it was never called" for name in self.layers if name not in self.grams}
+        skipped = self.skipped | idle
+        return Coverage(len(self.grams), len(self.grams) + len(skipped), skipped)
 
     def update(self, inputs: Inputs, noisy: Inputs | None = None) -> LayerMoments:
         """Add a batch and return self.
@@ -125,12 +193,38 @@ class LayerMoments:
             if before_GMP is not None and before_GMP.shape == patches_GMP.shape:
                 self._add(self.noise_grams, name, patches_GMP - before_GMP)
 
+        if not self.seen:
+            self._require_following(inputs)
         start = self.generator.get_state()
         self._pass(inputs, add)
+        self.seen += count(inputs)
         if noisy is not None:
             self.generator.set_state(start)  # the same positions again
             self._pass(noisy, compare)
         return self
+
+    def _require_following(self, inputs: Inputs) -> None:
+        """Skip layers that are unlike their weight, or that stay alike when that is changed.
+
+        As those that cache it, or standardise it.
+        """
+        twin = copy.deepcopy(self.model)
+        modules, unlike = layers_in(twin), dict[str, str]()
+
+        def check(name: str, call: Call) -> None:
+            told = proven(modules[name], call)
+            if isinstance(told, str):
+                unlike.update({name + part: told for part in modules[name].weights()})
+
+        with on_call({layer.module: partial(check, name) for name, layer in modules.items()}):
+            logits_of(twin, rows(inputs, slice(_CHECKED)))
+            as_it_is = dict(unlike)
+            for name, weight in _weights(modules).items():
+                if name in self.layers:
+                    weight.write(_OTHER * weight.matrix_GOP)
+            logits_of(twin, rows(inputs, slice(_CHECKED)))
+        for name in unlike:
+            self._skip(name, as_it_is.get(name, FIXED))
 
     def second_GPP(self, name: str) -> Tensor:
         """Second moment of a layer's inputs, scaled to trace 1 in each group (G x P x P)."""
@@ -148,28 +242,57 @@ class LayerMoments:
 
     def _pass(self, inputs: Inputs, told: Callable[[str, Tensor], None]) -> None:
         """Tell of the patches (G x M x P) that each layer receives, call by call."""
+        n = count(inputs)
 
-        def receive(name: str, received: Tensor) -> None:
-            if name in self.layers:  # the output projection of an attention may be none of those
-                told(name, self._patches(self.layers[name], received))
+        def watching(name: str, layer: Layer) -> Callable[[Call], None]:
+            return lambda call: self._receive(name, layer, call, n, told)
 
-        hooks: dict[nn.Module, Callable[[Tensor], None]] = {
-            layer: partial(receive, name)
-            for name, layer in self.layers.items()
-            if name not in self.attentions
+        hooks = {
+            layer.module: watching(name, layer)
+            for name, layer in self.modules.items()
+            if any(name + part in self.layers for part in layer.weights())
         }
-        with on_input(hooks), on_projections(self.attentions, receive):
+        with on_call(hooks):
             logits_of(self.model, inputs)
 
-    def _patches(self, layer: Layer, received: Tensor) -> Tensor:
-        width, samples = _weight(layer)[0].numel(), len(received)
-        wanted = -(-_PATCHES_PER_DIMENSION * width * samples // self.samples)
-        patches_GMP = _draw_patches(layer, received.detach(), wanted, self.generator)
+    def _receive(
+        self, name: str, layer: Layer, call: Call, n: int, told: Callable[[str, Tensor], None]
+    ) -> None:
+        readings = proven(layer, call)
+        for part in layer.weights():
+            full = name + part
+            if full not in self.layers:
+                continue
+            if isinstance(readings, str):
+                self._skip(full, readings)
+                continue
+            patches_GMP = self._patches(self.layers[full], readings[part], n)
+            if torch.isfinite(patches_GMP).all():
+                told(full, patches_GMP)
+            else:
+                self._skip(full, NOT_FINITE)
+
+    def _skip(self, name: str, why: str) -> None:
+        if name in self.layers:
+            for known in (self.layers, self.grams, self.noise_grams):
+                known.pop(name, None)
+            self.skipped[name] = why
+
+    def _patches(self, weight: Weight, reading: Reading, n: int) -> Tensor:
+        """About as many as the batch's part of all samples asks for: G x M x P."""
+        width = weight.matrix_GOP.shape[2]
+        wanted = -(-_PATCHES_PER_DIMENSION * width * n // self.samples)
+        drawn = _draw(reading.rows.detach(), wanted, self.generator, axes=reading.axes)
+        patches_GMP = drawn.reshape(len(drawn), weight.groups, width).transpose(0, 1)
         return patches_GMP.to(torch.promote_types(patches_GMP.dtype, torch.float32))
 
     @staticmethod
     def _add(grams: dict[str, Tensor], name: str, patches_GMP: Tensor) -> None:
-        gram_GPP = float64(patches_GMP.transpose(1, 2) @ patches_GMP)
+        """Products are taken in a unit, a power of 2, in which no square over- or underflows."""
+        largest = float(patches_GMP.abs().max()) if patches_GMP.numel() else 0.0
+        unit = 2.0 ** min(126, max(-126, math.frexp(largest)[1]))
+        scaled_GMP = patches_GMP * (1 / unit)
+        gram_GPP = float64(scaled_GMP.transpose(1, 2) @ scaled_GMP) * unit**2
         grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP
 
 
@@ -200,110 +323,25 @@ def truncate_layers(model: nn.Module, moments: LayerMoments, chosen: Filter) -> 
         moments: Of the *untouched* network; measured better than layer by layer.
         chosen: The filter.
     """
+    targets = _weights(layers_in(model))
     for name in moments.grams:
-        layer = moments.layers[name]
-        weight, groups = _weight(layer), getattr(layer, "groups", 1)
-        second_GPP, noise_GPP = moments.second_GPP(name), moments.noise_GPP(name)
-        weight_GOP = float64(weight.detach()).reshape(groups, -1, second_GPP.shape[1])
-        target = _weight(model.get_submodule(name))
-        with torch.no_grad():
-            target.copy_(chosen(weight_GOP, second_GPP, noise_GPP).reshape(target.shape))
+        weight_GOP = float64(moments.layers[name].matrix_GOP)
+        targets[name].write(chosen(weight_GOP, moments.second_GPP(name), moments.noise_GPP(name)))
 
 
-@torch.no_grad()
-def reestimate_batchnorm(model: nn.Module, loader: Batches) -> bool:
-    """Replace, in place, BatchNorm's running statistics by averages over a loader.
-
-    Everything but BatchNorm stays in evaluation mode (no dropout); the average is plain, each
-    batch counting the same (momentum None). Batches of one sample are passed over, as they
-    have no variance.
-
-    Args:
-        model: In evaluation mode.
-        loader: Training inputs; their labels are not used.
-
-    Returns:
-        Whether there was any BatchNorm with running statistics.
-
-    Raises:
-        DataError: No batch of two samples or more.
-    """
-    norms = [
-        module
-        for module in model.modules()
-        if isinstance(module, BatchNorm) and module.track_running_stats
-    ]
-    if not norms:
-        return False
-    read_any = False
-    with _averaging(norms):
-        for batch in read(loader):
-            if len(batch) > 1:
-                read_any = True
-                logits_of(model, batch.inputs)
-    if not read_any:
-        raise DataError(
-            "batches of one sample each, for BatchNorm statistics",
-            wanted="a batch of two samples or more",
-            advice="Raise the loader's batch size",
-        )
-    return True
+def _weights(layers: dict[str, Layer]) -> dict[str, Weight]:
+    return {
+        name + part: weight
+        for name, layer in layers.items()
+        for part, weight in layer.weights().items()
+    }
 
 
-@contextmanager
-def _averaging(norms: Iterable[BatchNorm]) -> Iterator[None]:
-    """Running statistics start anew, and become plain averages of those of every batch."""
-    momenta = {norm: norm.momentum for norm in norms}
-    for norm in momenta:
-        norm.reset_running_stats()
-        norm.momentum = None
-        norm.train()
-    try:
-        yield
-    finally:
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
-            norm.eval()
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    """The weight that is filtered (O x P, or as a convolution has it)."""
-    fused = isinstance(layer, nn.MultiheadAttention)
-    weight = layer.in_proj_weight if fused else layer.weight
-    assert isinstance(weight, Tensor)
-    return weight
-
-
-def _draw_patches(layer: Layer, inputs: Tensor, wanted: int, generator: torch.Generator) -> Tensor:
-    """About `wanted` inputs of a layer, drawn with replacement if there are more: G x M x P."""
-    if not isinstance(layer, nn.Conv2d):
-        return _draw(inputs.reshape(-1, inputs.shape[-1]), wanted, generator).unsqueeze(0)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = nn.functional.pad(inputs, _padding(layer), mode=mode)
-    for axis in (0, 1):
-        span = layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
-        padded = padded.unfold(2 + axis, span, layer.stride[axis])
-    windows = padded[..., :: layer.dilation[0], :: layer.dilation[1]]
-    windows = windows.permute(0, 2, 3, 1, 4, 5)
-    patches = _draw(windows, wanted, generator, axes=3)
-    return patches.reshape(len(patches), layer.groups, -1).transpose(0, 1)
-
-
-def _padding(layer: nn.Conv2d) -> list[int]:
-    """Left, right, top, bottom."""
-    if not isinstance(layer.padding, str):
-        return [side for amount in reversed(layer.padding) for side in (amount, amount)]
-    spare = layer.padding == "same"
-    sizes = zip(reversed(layer.dilation), reversed(layer.kernel_size), strict=True)
-    totals = [spare * dilation * (size - 1) for dilation, size in sizes]
-    return [side for total in totals for side in (total // 2, total - total // 2)]
-
-
-def _draw(rows: Tensor, wanted: int, generator: torch.Generator, axes: int = 1) -> Tensor:
+def _draw(among: Tensor, wanted: int, generator: torch.Generator, axes: int = 1) -> Tensor:
     """Rows along the leading axes: all of them, or `wanted` drawn at random."""
-    count = int(torch.Size(rows.shape[:axes]).numel())
+    count = int(torch.Size(among.shape[:axes]).numel())
     if count <= wanted:
-        return rows.reshape(count, *rows.shape[axes:])
+        return among.reshape(count, *among.shape[axes:])
     picked = torch.randint(count, (wanted,), generator=generator)
-    places = torch.unravel_index(picked.to(rows.device), rows.shape[:axes])
-    return rows[places]
+    places = torch.unravel_index(picked.to(among.device), among.shape[:axes])
+    return among[places]

@@ -37,9 +37,17 @@ def own_copy(model: nn.Module, device: torch.device | str | None = None) -> nn.M
             wanted="a module that copy.deepcopy accepts",
             advice="Load its state_dict into a fresh instance and pass that one",
         ) from cause
-    twin.eval().requires_grad_(requires_grad=False)
+    evaluated(twin).requires_grad_(requires_grad=False)
     nn.utils.convert_conv2d_weight_memory_format(twin, torch.channels_last)
     return twin if device is None else twin.to(device)
+
+
+def evaluated(model: nn.Module) -> nn.Module:
+    """The model itself, put into evaluation mode unless it is in it.
+
+    On the way there modules may merge or fuse weights, which must not happen twice.
+    """
+    return model.eval() if any(module.training for module in model.modules()) else model
 
 
 def device_of(model: nn.Module) -> torch.device:

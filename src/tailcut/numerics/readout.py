@@ -28,6 +28,8 @@ class Readout:
         gains_RK: What component i adds to each logit.
         offsets_RK: Row r - 1 is the constant at rank r.
         mean_D: What is subtracted from the features.
+        constant_RD: For a head without bias, what stands in for the 1 that offsets are
+            multiplied with: at rank r the sum of the first r rows times the features.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Readout:
     gains_RK: Tensor
     offsets_RK: Tensor
     mean_D: Tensor
+    constant_RD: Tensor | None = None
 
     @classmethod
     def project(cls, spectrum: Spectrum, weight_KD: Tensor, bias_K: Tensor | None) -> Readout:
@@ -186,14 +189,19 @@ class Readout:
     def fold(self, rank: int) -> tuple[Tensor, Tensor]:
         """The readout at one rank as an ordinary Linear: weight (K x D) and bias (K,).
 
-        W' = G_:r^T A_:r and b' = c_r - W' mean, float64.
+        W' = G_:r^T A_:r and b' = c_r - W' mean, float64. Without a bias c_r goes into W', times
+        what stands in for 1, and b' is 0.
 
         Raises:
             DataError: A rank outside 1..max_rank.
         """
         rank = self._checked(rank)
         weight_KD = self.gains_RK[:rank].T @ self.rotation_RD[:rank]
-        return weight_KD, self.offsets_RK[rank - 1] - weight_KD @ self.mean_D
+        offset_K = self.offsets_RK[rank - 1]
+        if self.constant_RD is not None:
+            weight_KD = weight_KD + torch.outer(offset_K, self.constant_RD[:rank].sum(0))
+            offset_K = torch.zeros_like(offset_K)
+        return weight_KD, offset_K - weight_KD @ self.mean_D
 
     def scaled(self, factor: float) -> Readout:
         """The same predictions with logits times a factor (1 / temperature)."""
@@ -205,7 +213,8 @@ class Readout:
         rank = self._checked(rank)
         centred_ND = float64(features_ND).to(self.mean_D.device) - self.mean_D
         scores_NR = centred_ND @ self.rotation_RD[:rank].T
-        return self.offsets_RK[rank - 1] + scores_NR @ self.gains_RK[:rank]
+        offsets_NRK = self._offsets(centred_ND, [rank])
+        return offsets_NRK[:, 0] + scores_NR @ self.gains_RK[:rank]
 
     def predictions(self, features_ND: Tensor, ranks: Ranks = "all") -> Tensor:
         """Predicted class at every rank: int64, N x R, ranks ascending.
@@ -218,8 +227,7 @@ class Readout:
         """Logits at every rank (n x R x K, float64) of successive chunks of n samples."""
         kept = self.ranks(ranks)
         dense = len(kept) == self.max_rank
-        offsets_RK = self.offsets_RK[[rank - 1 for rank in kept]]
-        rows = max(1, _CHUNK // offsets_RK.numel())
+        rows = max(1, _CHUNK // (len(kept) * self.offsets_RK.shape[1]))
         for chunk_ND in features_ND.split(rows):
             centred_ND = float64(chunk_ND).to(self.mean_D.device) - self.mean_D
             scores_NR = centred_ND @ self.rotation_RD[: kept[-1]].T
@@ -230,7 +238,15 @@ class Readout:
                 steps_NRK = torch.stack(
                     [scores_NR[:, a:b] @ self.gains_RK[a:b] for a, b in edges], 1
                 )
-            yield steps_NRK.cumsum(1).add_(offsets_RK)
+            yield steps_NRK.cumsum(1).add_(self._offsets(centred_ND, kept))
+
+    def _offsets(self, centred_ND: Tensor, kept: list[int]) -> Tensor:
+        """What is added at each of these ranks: N (or 1, for all samples alike) x R x K."""
+        places = [rank - 1 for rank in kept]
+        if self.constant_RD is None:
+            return self.offsets_RK[places][None]
+        ones_NR = (centred_ND @ self.constant_RD[: kept[-1]].T).cumsum(1)[:, places]
+        return ones_NR[:, :, None] * self.offsets_RK[places]
 
     def _checked(self, rank: int) -> int:
         if not 1 <= rank <= self.max_rank:

@@ -57,6 +57,7 @@ def page(summary: Mapping[str, Any]) -> str:
         title=summary.get("title") or "tailcut report",
         meaning=_meaning(summary),
         cut=cut_rank(summary),
+        reach=_reach(summary),
         figures={
             "curve": rank_curve(summary),
             "spectrum": spectrum(summary),
@@ -121,6 +122,15 @@ def _meaning(summary: Mapping[str, Any]) -> str:
     if summary["verdict"] != "cut" or not interval or not _is_number(interval[0]):
         return _VERDICTS[summary["verdict"]]
     return _SAFE if interval[0] > 0 else _UNSURE
+
+
+def _reach(summary: Mapping[str, Any]) -> str:
+    """How many layers the filter reaches, the head aside."""
+    known = summary.get("layers")
+    if not known:
+        return "layers"
+    every = 0 < known["filtered"] == known["of"]
+    return "all layers" if every else f"{known['filtered']} of {known['of']} layers"
 
 
 def _share_kept(summary: Mapping[str, Any]) -> float | None:

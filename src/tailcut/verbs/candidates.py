@@ -18,6 +18,7 @@ from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.latent import Reading
 from tailcut.numerics.moments import Moments
+from tailcut.numerics.origin import through_origin
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
 from tailcut.numerics.spectrum import Spectrum
@@ -33,6 +34,8 @@ from tailcut.verbs.inference import (
 )
 
 READOUTS = ("project", "centroid", "ridge", "lda")
+
+_FITS = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
 
 _TRIED = ("project", "lda")
 """By default: ridge has LDA's directions in another scale, and nearest means never win."""
@@ -52,10 +55,14 @@ class Candidate:
     rank: int | None
     material: Material = GIVEN
 
-    def __str__(self) -> str:
+    def told(self, layers: str) -> str:
+        """What is cut, with how many layers its filter reaches."""
         rank = f" at rank {self.rank}" if self.rank else ""
-        layers = f", {self.filter}" if self.filter != UNTOUCHED else ""
-        return f"{self.readout}{rank}{self.material}{layers}"
+        filtered = f", {self.filter.told(layers)}" if self.filter != UNTOUCHED else ""
+        return f"{self.readout}{rank}{self.material}{filtered}"
+
+    def __str__(self) -> str:
+        return self.told("layers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +99,10 @@ class Weighed:
         *_, inferred = self.inferred.values()
         readings = inferred.readings
         return readings.get(Material(MOST_ROUNDS), readings.get(Material(ROUNDS)))
+
+    def told(self, index: int) -> str:
+        """A candidate in words."""
+        return self.candidates[index].told(str(self.groundwork.coverage))
 
     def best_cut(self) -> int:
         """The candidate to choose, the untouched network aside; without a jury the last."""
@@ -186,7 +197,7 @@ def weigh(
     Without a jury there is one candidate: see `_unjudged`.
     """
     survey, jury = groundwork.survey, groundwork.jury
-    fitted = survey.head.bias and readout != "project"
+    fitted = readout != "project"
     models = {each: groundwork.network(each) for each in groundwork.filters}
     inferred = {
         each: infer(groundwork, model, train, fitted=fitted, seed=seed, step=step)
@@ -257,7 +268,7 @@ def _unjudged(
     found = inferred[behind]
     name = "lda" if readout == "auto" else readout
     preferred = found.preferred
-    fitted = head.bias and preferred != GIVEN
+    fitted = preferred != GIVEN
     if not fitted and rank == "auto":
         cut = Candidate(behind, "own head", None)
     else:
@@ -273,12 +284,25 @@ def _unjudged(
 def make_readout(
     name: str, inferred: Inferred, material: Material, head: Head, model: nn.Module
 ) -> Readout:
-    """A readout by name, fitted to a material; `project` takes the head that is in the model."""
+    """A readout by name, fitted to a material; `project` takes the head that is in the model.
+
+    For a head without bias it goes through the origin.
+    """
     moments = inferred.moments[material]
     if name == "project":
         return own_head(moments, head, model)
-    fits = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
-    return fits[name](moments, moments.label_sets[-1], spectrum=inferred.spectrum)
+    made = with_bias(name, inferred, material, head)
+    return made if head.bias else through_origin(made, moments)
+
+
+def with_bias(name: str, inferred: Inferred, material: Material, head: Head) -> Readout:
+    """A readout fitted to a material as if the head had a bias.
+
+    If it has none, in the directions of the uncentred features: the mean is among the first.
+    """
+    moments = inferred.moments[material]
+    spectrum = inferred.spectrum if head.bias else Spectrum.of(moments, centred=False)
+    return _FITS[name](moments, moments.label_sets[-1], spectrum=spectrum)
 
 
 def own_head(moments: Moments, head: Head, model: nn.Module) -> Readout:

@@ -63,7 +63,8 @@ def cut(weighed: Weighed, index: int) -> Cut:
         raise HeadError(
             f"folded logits differ from the explicit projection by {difference:.1e} of the largest",
             wanted="the same function",
-            advice=f"The head's type has too few digits for {chosen}: convert it to float32",
+            advice=f"The head's type has too few digits for {weighed.told(index)}: "
+            "convert it to float32",
         )
     return Cut(before, probe, model, difference)
 

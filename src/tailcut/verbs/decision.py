@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.latent import Reading
 from tailcut.verbs.candidates import Weighed
 from tailcut.verbs.groundwork import Jury
+from tailcut.verbs.missing import told_of_missing_bias
 
 _ENOUGH_NOISE = 0.1
 _ENOUGH_READ = 0.12
@@ -44,26 +45,29 @@ def decide(weighed: Weighed, *, asked: bool, seed: int) -> Decision:
             strongly to truncate the layers, and the cut is made whatever it gains.
         seed: Of the halves.
     """
-    if asked:
-        return _as_asked(weighed, seed)
+    decision = _as_asked(weighed, seed) if asked else _by_gain(weighed)
+    return replace(decision, reason=decision.reason + told_of_missing_bias(weighed))
+
+
+def _by_gain(weighed: Weighed) -> Decision:
     choice, jury = weighed.choice, weighed.jury
     if choice is None or jury is None:
         return _unjudged(weighed)
     told = _told(choice.gain, jury, weighed.reading)
     if choice.verdict == "cut":
-        reason = f"{weighed.candidates[choice.index]}: {told}"
+        reason = f"{weighed.told(choice.index)}: {told}"
         return Decision("cut", choice.index, reason, choice.gain)
     suspicious = _suspicious(weighed)
     if choice.gain.mean > 0 and suspicious is not None:
         index = weighed.best_cut()
-        reason = f"{weighed.candidates[index]}: {told}, and {_found(suspicious)}"
+        reason = f"{weighed.told(index)}: {told}, and {_found(suspicious)}"
         return Decision("cut", index, reason, choice.gain)
     return Decision("leave", 0, f"no cut gains for sure ({told}); nothing is changed", choice.gain)
 
 
 def _as_asked(weighed: Weighed, seed: int) -> Decision:
     index, gain = weighed.best_cut(), weighed.cross_fitted_gain(seed)
-    told = f"{weighed.candidates[index]}, as asked for"
+    told = f"{weighed.told(index)}, as asked for"
     if gain is not None and weighed.jury is not None:
         told = f"{told}: {_told(gain, weighed.jury, weighed.reading)}"
     return Decision("cut", index, told, gain)
@@ -84,7 +88,7 @@ def _unjudged(weighed: Weighed) -> Decision:
     if reading.noise.rate < _ENOUGH_NOISE:
         doubt = f"{_found(reading)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    return Decision("cut", 1, f"{weighed.candidates[1]}: {_found(reading)}", None)
+    return Decision("cut", 1, f"{weighed.told(1)}: {_found(reading)}", None)
 
 
 def _told(gain: Gain, jury: Jury, reading: Reading | None) -> str:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.batches import read
+from tailcut.network.filters import Coverage
 from tailcut.network.head import Head
 from tailcut.network.loaders import is_scalar
 from tailcut.network.passes import Passes, opened
 from tailcut.network.stream import logits_of
-from tailcut.network.surgery import require_bias
 from tailcut.network.views import Views
 from tailcut.numerics.calibration import calibration_error
 from tailcut.numerics.checks import checked_labels
@@ -87,6 +87,8 @@ class Diagnosis:
         agreement: How often the network predicts the labels it was trained on, and the chance
             of that.
         views: What each view keeps and what it forgets.
+        layers: Which layers the filters reach, and why not the others; None where no layer was
+            to be filtered.
         noise: Estimated label noise, rather too low than too high where labels are
             remembered under every view; None where some class has hardly a sample, or for
             readout="project", which fits no labels.
@@ -108,6 +110,7 @@ class Diagnosis:
     memorisation: float | None
     agreement: Agreement
     views: list[Screened]
+    layers: Coverage | None
     noise: Noise | None
     segregation: Segregation | None
     holdout: Judged | None
@@ -212,8 +215,6 @@ def examine(
     holdout = opened(holdout, "held-out samples")
     clean_batches = opened(clean_batches, "samples with true labels")
     found = survey(model, train, holdout, clean_N=clean_N, device=device, seed=seed, step=step)
-    if readout not in {"auto", "project"}:
-        require_bias(found.head)
     if force or found.agreement.fits:
         weighed, decision = _decided(found, train, views, depth, readout, rank, seed, step)
     else:
@@ -234,6 +235,7 @@ def examine(
         memorisation=found.memorisation,
         agreement=found.agreement,
         views=weighed.groundwork.screened,
+        layers=weighed.groundwork.coverage,
         noise=None if weighed.reading is None else weighed.reading.noise,
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(weighed.jury, weighed.accuracy_of(0), decision.gain, decision.index),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from tailcut._typing import Inputs
 from tailcut.errors import DataError
 from tailcut.network.batches import Batch
-from tailcut.network.filters import UNTOUCHED, Filter, LayerMoments, truncated_copy
+from tailcut.network.filters import (
+    UNTOUCHED,
+    Coverage,
+    Filter,
+    LayerMoments,
+    truncated_copy,
+)
 from tailcut.network.stream import logits_of
 from tailcut.network.views import VIEWS, View, Views, as_views
 from tailcut.numerics.scores import Scores
@@ -32,8 +38,8 @@ GENTLE = {TRUNCATIONS: Filter(3_000.0), DENOISINGS: Filter(denoising=2.0)}
 """What is likely to be best, and costs clean networks hardly anything (docs/LOG.md)."""
 
 _NOISE = VIEWS["noise/4"]
-_TRIED_BATCHES = 4
-"""Of the sample, for the BatchNorm statistics of networks that are only to be judged."""
+_COUNTED = 1024
+"""Samples that the BatchNorm statistics behind a filter are taken on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +99,13 @@ class Groundwork:
         return 1 - max([0, *(each.memorisation for each in self.screened if each.kept)])
 
     def network(self, chosen: Filter) -> nn.Module:
-        """The network with every layer filtered, BatchNorm statistics taken on the sample."""
-        return _truncated(self.survey, self.layers, chosen, self.survey.sample)
+        """The network behind a filter: the same whenever it is asked for."""
+        return _truncated(self.survey, self.layers, chosen)
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """Which layers the filters reach; None where none was to be filtered."""
+        return self.layers.coverage if self.layers.seen else None
 
 
 def bare(survey: Survey) -> Groundwork:
@@ -115,17 +126,18 @@ def lay(
     chosen = as_views(views, survey.sample[0].inputs)
     deep = depth != "head"
     layers = _layer_moments(survey, seed, needed=bool(chosen) or deep, noisy=deep)
-    few = survey.sample[:_TRIED_BATCHES]
-    reference = _truncated(survey, layers, REFERENCE, few)
+    if depth == "all" and not layers.grams:
+        raise _nothing_to_filter(layers)
+    reference = _truncated(survey, layers, REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
-    kinds = _kinds(layers, screened) if deep else []
+    kinds = _kinds(layers, screened) if deep and layers.grams else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
     gentle = GENTLE[kinds[0]] if kinds else UNTOUCHED
     if not survey.holdout:
         return Groundwork(survey, layers, screened, None, tried, None, [gentle])
     step("filters")
     jury = Jury(survey.holdout, labels_of(survey.holdout))
-    models = (_truncated(survey, layers, each, few) for each in tried)
+    models = (_truncated(survey, layers, each) for each in tried)
     own_NCK = torch.stack([_logits(model, jury) for model in models], 1)
     losses = Scores.of([own_NCK], jury.labels_N).losses().mean(0).tolist()
     loss_of = dict(zip(tried, losses, strict=True))
@@ -178,11 +190,25 @@ def _noisy(inputs: Inputs, generator: torch.Generator) -> Inputs | None:
         return None
 
 
-def _truncated(
-    survey: Survey, layers: LayerMoments, chosen: Filter, batches: Sequence[Batch]
-) -> nn.Module:
-    inputs = [(batch.inputs, batch.labels) for batch in batches]
-    return truncated_copy(survey.model, layers, chosen, inputs)
+def _truncated(survey: Survey, layers: LayerMoments, chosen: Filter) -> nn.Module:
+    return truncated_copy(survey.model, layers, chosen, _first(survey.sample, _COUNTED))
+
+
+def _first(sample: Sequence[Batch], n: int) -> list[tuple[Inputs, Tensor]]:
+    """As many batches as hold n samples, or all."""
+    before = [0, *accumulate(map(len, sample))]
+    kept = [batch for batch, so_far in zip(sample, before, strict=False) if so_far < n]
+    return [(batch.inputs, batch.labels) for batch in kept]
+
+
+def _nothing_to_filter(layers: LayerMoments) -> DataError:
+    skipped = layers.coverage.skipped
+    reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items()) or "it has no other"
+    return DataError(
+        f"a network of which no layer but the head can be filtered ({reasons})",
+        wanted='for depth="all" one layer or more that gives weight x input + bias',
+        advice='Use depth="head", which cuts the features alone',
+    )
 
 
 def _logits(model: nn.Module, jury: Jury) -> Tensor:

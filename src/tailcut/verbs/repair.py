@@ -17,7 +17,7 @@ from tailcut.errors import HeadError, StoreError
 from tailcut.network import store
 from tailcut.network.batches import read
 from tailcut.network.head import Head
-from tailcut.network.stream import logits_of, own_copy
+from tailcut.network.stream import evaluated, logits_of, own_copy
 from tailcut.network.surgery import changed_tensors, folded, with_tensors
 from tailcut.network.views import Views
 from tailcut.numerics.curve import RankCurve
@@ -218,7 +218,7 @@ def repair(
             step=step,
         )
     network = _like(model, made.model.state_dict())
-    undo_tensors = changed_tensors(model, network)
+    undo_tensors = changed_tensors(_ready(model), network)
     return Repair(summarise(diagnosis), diagnosis.spectrum, head, undo_tensors, network)
 
 
@@ -242,8 +242,7 @@ def load(directory: str | Path, model: nn.Module | None = None) -> Repair:
         kind: Any = type(model)
         network = kind.from_pretrained(directory / "repaired").eval()
     elif model is not None:
-        network = store.load_weights(copy.deepcopy(model), directory / "repaired.safetensors")
-        network.eval()
+        network = store.load_weights(_ready(model), directory / "repaired.safetensors")
     return Repair(summary, spectrum, head, undo_tensors, network)
 
 
@@ -289,8 +288,13 @@ def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
     return Head(wanted, width, module.out_features, module.bias is not None)
 
 
+def _ready(model: nn.Module) -> nn.Module:
+    """A copy as it is measured: in evaluation mode, with the weights that it has there."""
+    return evaluated(copy.deepcopy(model))
+
+
 def _like(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
     """A copy of the model with another state: its device, flags and dtypes, ready to predict."""
-    twin = copy.deepcopy(model)
+    twin = _ready(model)
     twin.load_state_dict(state, strict=True)
-    return twin.eval()
+    return twin

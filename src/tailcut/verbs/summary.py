@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -37,6 +38,7 @@ def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]
         "self_training": chosen.material.self_training,
         "strength": _finite(chosen.filter.strength),
         "denoising": chosen.filter.denoising,
+        "layers": None if diagnosis.layers is None else asdict(diagnosis.layers),
         "memorisation": {
             "train": diagnosis.memorisation,
             "views": {each.view.name: each.memorisation for each in diagnosis.views},
