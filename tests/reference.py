@@ -174,6 +174,27 @@ def projected_logits(
     return ((features_ND - mean_D) @ projector_DD + mean_D) @ weight_KD.T + bias_K
 
 
+def without_bias(
+    features_ND: Tensor, logits_NK: Tensor, basis_DR: Tensor, weight_KD: Tensor, shrinkage: float
+) -> Tensor:
+    """The weight (K x D) without a bias whose logits are nearest to W h + b, by least squares.
+
+    Only u in W + b u^T is fitted, in the leading directions, so that u.h is nearly 1; b is what
+    W h leaves of the logits, up to what is the same for all classes. Shrinkage adds samples.
+    """
+    n, width = features_ND.shape
+    bias_K = (logits_NK - features_ND @ weight_KD.T).mean(0)
+    bias_K = bias_K - bias_K.mean()
+    inside_NR = features_ND @ basis_DR
+    extra = n * shrinkage / (1 - shrinkage) * features_ND.square().sum() / n / width
+    rows_MR = torch.cat([inside_NR, extra.sqrt() * torch.eye(inside_NR.shape[1]).double()])
+    ones_M = torch.cat(
+        [torch.full((n,), 1 / (1 - shrinkage), dtype=torch.float64), torch.zeros(len(rows_MR) - n)]
+    )
+    direction_R = torch.linalg.lstsq(rows_MR, ones_M[:, None]).solution[:, 0]
+    return weight_KD + torch.outer(bias_K, basis_DR @ direction_R)
+
+
 def centred(logits_NK: Tensor) -> Tensor:
     return logits_NK - logits_NK.mean(1, keepdim=True)
 

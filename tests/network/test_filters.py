@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -76,6 +78,82 @@ def test_denoising_alone_is_the_best_linear_map_of_noisy_inputs(width, noise, se
     trace = second_PP.trace()
     made_GOP = Filter(denoising=1)(weight_OP[None], second_PP[None] / trace, noise_PP[None] / trace)
     torch.testing.assert_close(made_GOP[0], best_PO.T, rtol=1e-3, atol=1e-4)
+
+
+def explicitly(chosen: Filter, weight_OP, second_PP, noise_PP):
+    """By a pseudo-inverse, which takes singular moments as they are."""
+    white = 0 if chosen.strength == float("inf") else 1 / chosen.strength
+    total_PP = (1 - white) * second_PP + white * torch.eye(len(second_PP)).double()
+    inverse_PP = torch.linalg.pinv(total_PP + chosen.denoising * noise_PP, hermitian=True)
+    return weight_OP @ second_PP @ inverse_PP
+
+
+RANKED = [Filter(10_000), Filter(100), Filter(denoising=1), Filter(300, 2), UNTOUCHED]
+
+
+@pytest.mark.parametrize("chosen", RANKED)
+@pytest.mark.parametrize("rank", [0, 1, 3, 24])
+@pytest.mark.parametrize("noisy", [0, 1, 24])
+@pytest.mark.parametrize("rounded", [True, False])
+def test_moments_of_any_rank_are_filtered_as_they_would_be_without_rounding(
+    chosen, rank, noisy, rounded
+):
+    """In float32 products of the same vector leave eigenvalues below 0."""
+    generator = seeded(rank)
+    basis_PR = torch.linalg.qr(torch.randn(24, 24, generator=generator).double())[0]
+    part_RP = torch.eye(24).double()[:rank] @ basis_PR.T
+    rows_MP = torch.randn(400, rank, generator=generator).double() @ part_RP
+    change_MP = torch.randn(400, noisy, generator=generator).double() @ basis_PR.T[:noisy]
+    kind = torch.float32 if rounded else torch.float64
+    second_PP, noise_PP = ((x.to(kind).T @ x.to(kind)).double() for x in (rows_MP, change_MP))
+    scale = max(float(second_PP.trace()), 1e-300)
+    second_PP, noise_PP = second_PP / scale, noise_PP / (4 * scale if rank else 1)
+    weight_OP = weight_of(1, 5, 24)[0]
+    made_OP = chosen(weight_OP[None], second_PP[None], noise_PP[None])[0]
+    exact_OP = explicitly(chosen, weight_OP, second_PP, noise_PP)
+    seen_OM, told_OM = ((each @ rows_MP.T)[:, :50] for each in (made_OP, exact_OP))
+    torch.testing.assert_close(seen_OM, told_OM, rtol=1e-3, atol=1e-3)
+    assert float(made_OP.norm()) <= 1.5 * float(weight_OP.norm())
+    if rank == 0:
+        assert not made_OP.any()
+
+
+@pytest.mark.parametrize("chosen", RANKED)
+@pytest.mark.parametrize("width", [4, 48, 192])
+def test_a_layer_that_receives_one_vector_from_every_sample_is_filtered(chosen, width):
+    torch.manual_seed(width)
+    model = nn.Sequential(nn.Linear(width, 6, bias=False), nn.Linear(6, 2)).eval()
+    model.requires_grad_(requires_grad=False)
+    token = torch.randn(1, width)
+    inputs, before = token.expand(64, width), model[0](token).detach()
+    for noisy in (None, inputs + 0.1 * torch.randn(1, width), inputs + torch.randn(64, width)):
+        twin = copy.deepcopy(model)
+        moments = LayerMoments(model, 64, skip=["1"]).update(inputs, noisy)
+        truncate_layers(twin, moments, chosen)
+        assert float(twin[0].weight.norm()) <= 1.5 * float(model[0].weight.norm())
+        kept = float((twin[0](token) @ before.T) / before.square().sum())
+        assert 0.2 < kept < 1 + 1e-4
+        if noisy is None:
+            torch.testing.assert_close(twin[0](token).detach(), before, rtol=1e-2, atol=1e-4)
+
+
+@given(
+    spectrum=st.lists(st.sampled_from([0.0, 1e-12, 1e-7, 1e-4, 1.0]), min_size=1, max_size=10),
+    noises=st.lists(st.sampled_from([0.0, 1e-7, 1e-2, 1.0, 1e6]), min_size=10, max_size=10),
+    below=st.floats(0, 2e-7),
+    seed=st.integers(0, 100),
+)
+def test_no_spectrum_makes_a_filter_fail_or_grow(spectrum, noises, below, seed):
+    width = len(spectrum)
+    basis_PP = torch.linalg.qr(torch.randn(width, width, generator=seeded(seed)).double())[0]
+    shares_P = torch.tensor(spectrum).double() / max(sum(spectrum), 1e-300)
+    second_PP = basis_PP @ torch.diag(shares_P - below) @ basis_PP.T
+    noise_PP = basis_PP @ torch.diag(torch.tensor(noises[:width]).double()) @ basis_PP.T
+    for chosen in RANKED:
+        made_OP = chosen(basis_PP[None], second_PP[None], noise_PP[None])[0]
+        gains_P = (basis_PP.T @ made_OP @ basis_PP).diagonal()
+        assert made_OP.isfinite().all()
+        assert float(torch.linalg.matrix_norm(made_OP, 2)) <= 2.1, gains_P
 
 
 def test_a_gentle_filter_leaves_the_weight():

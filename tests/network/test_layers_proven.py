@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +14,7 @@ from network_reference import images, patches_by_unfold, second_moment, seeded, 
 from tailcut.errors import DataError
 from tailcut.network.filters import Coverage, Filter, LayerMoments, truncate_layers
 from tailcut.network.layers import KINDS, layers_in
+from tailcut.network.stream import logits_of
 
 OTHERWISE = "it gives something else than weight x input + bias"
 FIXED = "it does not follow its weight when that is changed"
@@ -182,6 +185,10 @@ class Twice(nn.Module):
         return self.layer(self.layer(inputs))
 
 
+COMPUTED = "its weight is computed from other tensors"
+STRANGE = "a {} is of no kind that can be filtered"
+
+
 @pytest.mark.parametrize(
     ("make", "inputs", "name", "why"),
     [
@@ -191,12 +198,12 @@ class Twice(nn.Module):
         (Twice, rows(), "0.layer", OTHERWISE),
         (lambda: Unpacked(Told(6, 6)), rows(), "0.layer", OTHERWISE),
         (lambda: Cached(6, 6), rows(), "0", FIXED),
-        (parametrized, rows(), "0", "its weight is computed from other tensors"),
-        (lambda: weight_norm(nn.Linear(6, 6)), rows(), "0", "its weight is computed from other tensors"),
-        (lambda: nn.ConvTranspose2d(3, 4, 1), images(8, 4), "0", "a ConvTranspose2d is of no kind that can be filtered"),
-        (lambda: Unpacked(nn.GRU(6, 6, batch_first=True)), rows(8), "0.layer", "a GRU is of no kind that can be filtered"),
+        (parametrized, rows(), "0", COMPUTED),
+        (lambda: weight_norm(nn.Linear(6, 6)), rows(), "0", COMPUTED),
+        (lambda: nn.ConvTranspose2d(3, 4, 1), images(8, 4), "0", STRANGE.format("ConvTranspose2d")),
+        (lambda: Unpacked(nn.GRU(6, 6)), rows(), "0.layer", STRANGE.format("GRU")),
     ],
-)  # fmt: skip
+)
 def test_a_layer_that_does_something_else_is_skipped_and_named(make, inputs, name, why):
     torch.manual_seed(0)
     model = behind(make(), width=64 if inputs.ndim == 4 else 6)
@@ -345,11 +352,27 @@ def test_every_layer_of_a_network_from_tensorflow_is_filtered():
     assert str(moments.coverage) == "all layers"
 
 
+def test_a_network_whose_pooling_receives_one_vector_from_every_sample_is_filtered():
+    """The class token of CaiT is the same for all until its first attention."""
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "depth": 1, "embed_dim": 48, "num_heads": 2}
+    model = timm_network("cait_xxs24_224", **sizes)
+    inputs = images(8, 32)
+    moments = LayerMoments(model, 8, skip=["head"]).update(inputs, inputs + images(8, 32, 1) / 4)
+    assert str(moments.coverage) == "all layers"
+    assert "blocks_token_only.0.attn.q" in moments.grams
+    for chosen in (Filter(3_000), Filter(denoising=2)):
+        twin = copy.deepcopy(model)
+        truncate_layers(twin, moments, chosen)
+        assert all(each.isfinite().all() for each in twin.state_dict().values())
+        assert logits_of(twin, inputs).isfinite().all()
+
+
 def test_standardised_convolutions_of_timm_are_named():
     torch.manual_seed(0)
     make = pytest.importorskip("timm").models.resnetv2.ResNetV2
     layer = pytest.importorskip("timm").layers.StdConv2d
-    model = make((1, 1), channels=(8, 8), num_classes=5, stem_chs=8, conv_layer=layer).eval()
+    model = make((1, 1), channels=(128, 128), num_classes=5, stem_chs=32, conv_layer=layer).eval()
     moments = LayerMoments(model, 4, skip=["head.fc"]).update(images(4, 32))
     coverage = moments.coverage
     assert coverage.filtered == 0

@@ -168,13 +168,14 @@ def test_a_head_without_bias_is_cut_without_one():
     assert "2.bias" not in fix.model.state_dict()
 
 
-def test_a_readout_with_a_bias_does_not_fit_a_head_without_one():
+@pytest.mark.parametrize("readout", ["lda", "ridge", "centroid"])
+def test_every_readout_fits_a_head_without_bias(readout):
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3, bias=False))
-    train = [(INPUTS, LABELS)]
-    assert refused(model, train, readout="lda", rank=2) == (
-        "a bias to fold into the head '2', which has none; wanted a cut without a bias. Use "
-        'readout="project", which has an uncentred form for such heads.'
-    )
+    fix = tailcut.repair(model, [(INPUTS, LABELS)], readout=readout, rank=2, progress=False)
+    assert (fix.verdict, fix.readout) == ("cut", readout)
+    assert list(fix.model.state_dict()) == list(model.state_dict())
+    assert torch.linalg.matrix_rank(fix.model[2].weight.detach()) == 2
 
 
 def test_a_holdout_of_few_distinct_values_may_repeat_what_the_training_data_repeats(model):

@@ -271,15 +271,6 @@ def test_the_true_labels_report_on_every_candidate_and_choose_none(fix, memorise
     assert fix.candidates["clean"][0] == pytest.approx(fix.summary["clean"]["before"], abs=1e-9)
 
 
-def test_a_head_without_bias_is_only_projected(memoriser):
-    model = copy.deepcopy(memoriser.network)
-    model[-1].bias = None
-    p = memoriser.problem
-    fix = tailcut.repair(model, p.train.loader(), p.holdout.loader(), progress=False)
-    assert fix.verdict == "cut"
-    assert set(fix.candidates["readout"]) == {"own head", "project"}
-
-
 @pytest.mark.parametrize("readout", ["project", "ridge", "centroid", "lda"])
 def test_a_cut_asked_for_is_made(memoriser, readout):
     fix = tailcut.repair(

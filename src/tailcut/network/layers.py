@@ -167,9 +167,7 @@ class Convolution(Layer):
         """Before and after, along every axis, such that the sizes agree."""
         spans, strides = self._spans(), self.module.stride
         declared, places = self._declared(spans), range(len(spans))
-        sizes = [
-            (inside[i] + sum(declared[i]) - spans[i]) // strides[i] + 1 for i in places
-        ]
+        sizes = [(inside[i] + sum(declared[i]) - spans[i]) // strides[i] + 1 for i in places]
         if sizes == list(outside):
             return [declared]
         missing = [max(0, (outside[i] - 1) * strides[i] + spans[i] - inside[i]) for i in places]

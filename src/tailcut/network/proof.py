@@ -108,9 +108,7 @@ def _obstacle(own: str, weight: Tensor, parameters: list[tuple[str, nn.Parameter
         return f"its weight is stored as {type(weight.detach()).__name__} of {weight.dtype}"
     if not any(parameter is weight for _, parameter in parameters):
         return "its weight is computed from other tensors"
-    others = [
-        key for key, parameter in parameters if key != own and _overlap(parameter, weight)
-    ]
+    others = [key for key, parameter in parameters if key != own and _overlap(parameter, weight)]
     return f"its weight is shared with {', '.join(others)}" if others else None
 
 

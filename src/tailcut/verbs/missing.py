@@ -50,7 +50,5 @@ def _predictions(weighed: Weighed, place: int) -> tuple[Tensor, Tensor]:
     assert chosen.rank is not None
     made = with_bias(chosen.readout, inferred, chosen.material, head)
     pair = through_origin(made, inferred.moments[chosen.material]), made
-    without_N, with_N = (
-        each.predictions(features_ND, [chosen.rank])[:, 0].cpu() for each in pair
-    )
+    without_N, with_N = (each.predictions(features_ND, [chosen.rank])[:, 0].cpu() for each in pair)
     return without_N, with_N
