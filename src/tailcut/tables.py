@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
-from tailcut.network.filters import Coverage, Filter
+from tailcut.network.filters import Filter
+from tailcut.network.layer_moments import Coverage
 
 
 def verdict(summary: dict[str, Any]) -> Table:

@@ -12,7 +12,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from network_reference import images, patches_by_unfold, second_moment, seeded, state_of
 from tailcut.errors import DataError
-from tailcut.network.filters import Coverage, Filter, LayerMoments, truncate_layers
+from tailcut.network.filters import Filter, LayerMoments, truncate_layers
+from tailcut.network.layer_moments import Coverage
 from tailcut.network.layers import KINDS, layers_in
 from tailcut.network.stream import logits_of
 
@@ -125,7 +126,7 @@ class Adapted(nn.Linear):
 class Cached(nn.Linear):
     """Uses a copy of its weight that it made when it was put into evaluation mode."""
 
-    def train(self, mode=True):
+    def train(self, mode=True):  # noqa: FBT002 - as torch has it
         self.kept = None if mode else self.weight.detach().clone()
         return super().train(mode)
 
@@ -177,7 +178,7 @@ class Twice(nn.Module):
         self.calls = 0
         self.layer.register_forward_hook(self.alternate)
 
-    def alternate(self, _, args, output):
+    def alternate(self, _module, _args, output):
         self.calls += 1
         return output if self.calls % 2 else 3 * output
 

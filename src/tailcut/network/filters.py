@@ -4,32 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from tailcut._typing import Batches, Inputs
-from tailcut.network.batchnorm import count, reestimate_batchnorm, rows
-from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_call
-from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
-from tailcut.network.stream import logits_of
+from tailcut._typing import Batches
+from tailcut.network.batchnorm import reestimate_batchnorm
+from tailcut.network.layer_moments import LayerMoments, weights_of
+from tailcut.network.layers import layers_in
 from tailcut.numerics.checks import float64
-
-_PATCHES_PER_DIMENSION = 16
-"""Input patches drawn for each layer, in multiples of its patch size P."""
 
 _FLOOR = 1e-7
 """Of the white part of a filter: what float32 products leave of directions without input."""
 
 _FLOOR_OF_NOISE = 1e-11
 """Of the white part relative to the noise, for a factor in float64."""
-
-_CHECKED, _OTHER = 8, 0.75
-"""Samples that a copy of the network sees with all weights times another factor than 1."""
 
 _ROUNDED = 1e-5
 """Of all moments: a white part below this may not outweigh what products made negative."""
@@ -110,192 +100,6 @@ UNTOUCHED = Filter()
 """The filter that leaves every layer as it is."""
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How many layers, the head aside, the filters reach.
-
-    Attributes:
-        filtered: Layers proven to be linear maps, in weights of their own.
-        of: All layers.
-        skipped: Why not the others, by name.
-    """
-
-    filtered: int
-    of: int
-    skipped: dict[str, str]
-
-    def __str__(self) -> str:
-        every = 0 < self.filtered == self.of
-        return "all layers" if every else f"{self.filtered} of {self.of} layers"
-
-
-class LayerMoments:
-    """Uncentred second moments of the inputs of every linear layer, and of what noise changes.
-
-    For a Linear of the inputs themselves, for a convolution of its patches (P = in_channels /
-    groups x kernel area), group by group: 1/m sum p p^T over a random sample of positions, and
-    1/m sum (q - p)(q - p)^T with q what the layer receives there once there is noise in the
-    network's input. The fused input projection of a self-attention counts as a Linear, by the
-    attention's name.
-    Products are taken in the layer's own dtype (in half precision float32), sums in float64: a
-    filter only has to tell small directions from large ones, unlike the features' own tail.
-    A layer is left alone, and named with the reason, if recomputing what it gives from what it
-    receives does not give the same in every call, or if its weight is computed or shared.
-
-    Args:
-        model: The untouched network, in evaluation mode.
-        samples: How many samples the updates will bring in all.
-        skip: Names of layers to leave alone (the head).
-        seed: Of the positions drawn.
-    """
-
-    def __init__(
-        self, model: nn.Module, samples: int, skip: Iterable[str] = (), seed: int = 0
-    ) -> None:
-        skip = set(skip)
-        self.model, self.samples, self.seen = model, samples, 0
-        self.modules = layers_in(model)
-        self.skipped = obstacles(model, self.modules) | strangers(model, self.modules)
-        self.skipped = {name: why for name, why in self.skipped.items() if name not in skip}
-        self.layers: dict[str, Weight] = {
-            name: weight
-            for name, weight in _weights(self.modules).items()
-            if name not in skip and name not in self.skipped
-        }
-        self.grams: dict[str, Tensor] = {}
-        self.noise_grams: dict[str, Tensor] = {}
-        self.generator = torch.Generator().manual_seed(seed)
-
-    @property
-    def coverage(self) -> Coverage:
-        """Which layers are filtered, of those that the network has."""
-        idle = {name: "it was never called" for name in self.layers if name not in self.grams}
-        skipped = self.skipped | idle
-        return Coverage(len(self.grams), len(self.grams) + len(skipped), skipped)
-
-    def update(self, inputs: Inputs, noisy: Inputs | None = None) -> LayerMoments:
-        """Add a batch and return self.
-
-        Args:
-            inputs: Of the network.
-            noisy: The same with noise. A layer that then receives something of another shape,
-                as where inputs choose their way, counts as one that noise does not change.
-        """
-        held: dict[str, deque[Tensor]] = defaultdict(deque)
-
-        def add(name: str, patches_GMP: Tensor) -> None:
-            self._add(self.grams, name, patches_GMP)
-            if noisy is not None:
-                held[name].append(patches_GMP.clone())  # what follows may work in place
-
-        def compare(name: str, patches_GMP: Tensor) -> None:
-            before_GMP = held[name].popleft() if held[name] else None
-            if before_GMP is not None and before_GMP.shape == patches_GMP.shape:
-                self._add(self.noise_grams, name, patches_GMP - before_GMP)
-
-        if not self.seen:
-            self._require_following(inputs)
-        start = self.generator.get_state()
-        self._pass(inputs, add)
-        self.seen += count(inputs)
-        if noisy is not None:
-            self.generator.set_state(start)  # the same positions again
-            self._pass(noisy, compare)
-        return self
-
-    def _require_following(self, inputs: Inputs) -> None:
-        """Skip layers that are unlike their weight, or that stay alike when that is changed.
-
-        As those that cache it, or standardise it.
-        """
-        twin = copy.deepcopy(self.model)
-        modules, unlike = layers_in(twin), dict[str, str]()
-
-        def check(name: str, call: Call) -> None:
-            told = proven(modules[name], call)
-            if isinstance(told, str):
-                unlike.update({name + part: told for part in modules[name].weights()})
-
-        with on_call({layer.module: partial(check, name) for name, layer in modules.items()}):
-            logits_of(twin, rows(inputs, slice(_CHECKED)))
-            as_it_is = dict(unlike)
-            for name, weight in _weights(modules).items():
-                if name in self.layers:
-                    weight.write(_OTHER * weight.matrix_GOP)
-            logits_of(twin, rows(inputs, slice(_CHECKED)))
-        for name in unlike:
-            self._skip(name, as_it_is.get(name, FIXED))
-
-    def second_GPP(self, name: str) -> Tensor:
-        """Second moment of a layer's inputs, scaled to trace 1 in each group (G x P x P)."""
-        return self.grams[name] / self._scale_G(name)[:, None, None]
-
-    def noise_GPP(self, name: str) -> Tensor:
-        """Second moment of what noise changes about them, in the same unit; 0 without noise."""
-        if name not in self.noise_grams:
-            return torch.zeros_like(self.grams[name])
-        return self.noise_grams[name] / self._scale_G(name)[:, None, None]
-
-    def _scale_G(self, name: str) -> Tensor:
-        trace_G = self.grams[name].diagonal(dim1=1, dim2=2).sum(1)
-        return torch.where(trace_G > 0, trace_G, 1)
-
-    def _pass(self, inputs: Inputs, told: Callable[[str, Tensor], None]) -> None:
-        """Tell of the patches (G x M x P) that each layer receives, call by call."""
-        n = count(inputs)
-
-        def watching(name: str, layer: Layer) -> Callable[[Call], None]:
-            return lambda call: self._receive(name, layer, call, n, told)
-
-        hooks = {
-            layer.module: watching(name, layer)
-            for name, layer in self.modules.items()
-            if any(name + part in self.layers for part in layer.weights())
-        }
-        with on_call(hooks):
-            logits_of(self.model, inputs)
-
-    def _receive(
-        self, name: str, layer: Layer, call: Call, n: int, told: Callable[[str, Tensor], None]
-    ) -> None:
-        readings = proven(layer, call)
-        for part in layer.weights():
-            full = name + part
-            if full not in self.layers:
-                continue
-            if isinstance(readings, str):
-                self._skip(full, readings)
-                continue
-            patches_GMP = self._patches(self.layers[full], readings[part], n)
-            if torch.isfinite(patches_GMP).all():
-                told(full, patches_GMP)
-            else:
-                self._skip(full, NOT_FINITE)
-
-    def _skip(self, name: str, why: str) -> None:
-        if name in self.layers:
-            for known in (self.layers, self.grams, self.noise_grams):
-                known.pop(name, None)
-            self.skipped[name] = why
-
-    def _patches(self, weight: Weight, reading: Reading, n: int) -> Tensor:
-        """About as many as the batch's part of all samples asks for: G x M x P."""
-        width = weight.matrix_GOP.shape[2]
-        wanted = -(-_PATCHES_PER_DIMENSION * width * n // self.samples)
-        drawn = _draw(reading.rows.detach(), wanted, self.generator, axes=reading.axes)
-        patches_GMP = drawn.reshape(len(drawn), weight.groups, width).transpose(0, 1)
-        return patches_GMP.to(torch.promote_types(patches_GMP.dtype, torch.float32))
-
-    @staticmethod
-    def _add(grams: dict[str, Tensor], name: str, patches_GMP: Tensor) -> None:
-        """Products are taken in a unit, a power of 2, in which no square over- or underflows."""
-        largest = float(patches_GMP.abs().max()) if patches_GMP.numel() else 0.0
-        unit = 2.0 ** min(126, max(-126, math.frexp(largest)[1]))
-        scaled_GMP = patches_GMP * (1 / unit)
-        gram_GPP = float64(scaled_GMP.transpose(1, 2) @ scaled_GMP) * unit**2
-        grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP
-
-
 def truncated_copy(
     model: nn.Module, moments: LayerMoments, chosen: Filter, batches: Batches
 ) -> nn.Module:
@@ -323,25 +127,7 @@ def truncate_layers(model: nn.Module, moments: LayerMoments, chosen: Filter) -> 
         moments: Of the *untouched* network; measured better than layer by layer.
         chosen: The filter.
     """
-    targets = _weights(layers_in(model))
+    targets = weights_of(layers_in(model))
     for name in moments.grams:
         weight_GOP = float64(moments.layers[name].matrix_GOP)
         targets[name].write(chosen(weight_GOP, moments.second_GPP(name), moments.noise_GPP(name)))
-
-
-def _weights(layers: dict[str, Layer]) -> dict[str, Weight]:
-    return {
-        name + part: weight
-        for name, layer in layers.items()
-        for part, weight in layer.weights().items()
-    }
-
-
-def _draw(among: Tensor, wanted: int, generator: torch.Generator, axes: int = 1) -> Tensor:
-    """Rows along the leading axes: all of them, or `wanted` drawn at random."""
-    count = int(torch.Size(among.shape[:axes]).numel())
-    if count <= wanted:
-        return among.reshape(count, *among.shape[axes:])
-    picked = torch.randint(count, (wanted,), generator=generator)
-    places = torch.unravel_index(picked.to(among.device), among.shape[:axes])
-    return among[places]

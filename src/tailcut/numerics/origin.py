@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import torch
 
+from tailcut.numerics.covariance import factor, shrunk
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import Readout, _factor, _shrunk
+from tailcut.numerics.readout import Readout
 
 
 def through_origin(readout: Readout, moments: Moments) -> Readout:
@@ -29,9 +30,9 @@ def through_origin(readout: Readout, moments: Moments) -> Readout:
     """
     second_DD = moments.scatter_DD / moments.n + torch.outer(moments.mean_D, moments.mean_D)
     rotation_RD = readout.rotation_RD
-    inside_RR = rotation_RD @ _shrunk(second_DD, moments.n, None) @ rotation_RD.T
+    inside_RR = rotation_RD @ shrunk(second_DD, moments.n, None) @ rotation_RD.T
     whitened_RD = torch.linalg.solve_triangular(
-        _factor((inside_RR + inside_RR.T) / 2), rotation_RD, upper=False
+        factor((inside_RR + inside_RR.T) / 2), rotation_RD, upper=False
     )
     means_R1 = whitened_RD @ moments.mean_D[:, None]
     centres_RK = (readout.gains_RK * (rotation_RD @ readout.mean_D)[:, None]).cumsum(0)

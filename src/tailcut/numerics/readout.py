@@ -11,8 +11,11 @@ from torch import Tensor
 from tailcut._typing import Ranks
 from tailcut.errors import DataError
 from tailcut.numerics.checks import float64
+from tailcut.numerics.covariance import eye, factor, oas_shrinkage, shrunk, varying_within, whiten
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+
+__all__ = ["Readout", "discriminant", "oas_shrinkage"]
 
 _CHUNK = 2**19
 """Running logits held at once: 4 MiB of float64, so that a chunk stays in cache."""
@@ -106,7 +109,7 @@ class Readout:
         basis_DR = _spectrum_for(moments, spectrum).directions()
         covariance_DD = moments.scatter_DD / moments.n
         kappa = _at_least_zero("penalty", penalty) * covariance_DD.trace() / moments.width
-        rotation_RD = _whiten(basis_DR, covariance_DD + kappa * _eye(covariance_DD))
+        rotation_RD = whiten(basis_DR, covariance_DD + kappa * eye(covariance_DD))
         gains_RK = rotation_RD @ moments.deviations[label_set].T / moments.n
         offsets_RK = (counts_K / moments.n).expand(len(gains_RK), -1)
         return cls("ridge", rotation_RD, gains_RK, offsets_RK, moments.mean_D)
@@ -158,8 +161,8 @@ class Readout:
         counts_K = moments.require_classes(label_set)
         means_KD = moments.means_KD(label_set) - moments.mean_D
         basis_DR = _spectrum_for(moments, spectrum).directions()[:, :rank]
-        within_DD = _varying_within(moments, label_set) / moments.n
-        rotation_RD = _whiten(basis_DR, _shrunk(within_DD, moments.n, shrinkage))
+        within_DD = varying_within(moments, label_set) / moments.n
+        rotation_RD = whiten(basis_DR, shrunk(within_DD, moments.n, shrinkage))
         gains_RK = rotation_RD @ means_KD.T
         offsets_RK = (counts_K / moments.n).log() - 0.5 * gains_RK.square().cumsum(0)
         return cls("lda", rotation_RD, gains_RK, offsets_RK, moments.mean_D)
@@ -270,70 +273,11 @@ def discriminant(
     """
     counts_K = moments.require_classes(label_set)
     means_KD = moments.means_KD(label_set) - moments.mean_D
-    within_DD = _varying_within(moments, label_set) / moments.n
-    factor_DD = _factor(_shrunk(within_DD, moments.n, shrinkage))
+    within_DD = varying_within(moments, label_set) / moments.n
+    factor_DD = factor(shrunk(within_DD, moments.n, shrinkage))
     weight_KD = torch.cholesky_solve(means_KD.T, factor_DD).T
     bias_K = (counts_K / moments.n).log() - 0.5 * (weight_KD * means_KD).sum(1)
     return weight_KD, bias_K - weight_KD @ moments.mean_D
-
-
-def oas_shrinkage(covariance_DD: Tensor, n: int) -> float:
-    """Oracle approximating shrinkage intensity of Chen, Wiesel, Eldar & Hero (2010), eq. 23.
-
-    From trace(S) and trace(S^2) alone, so it comes from moments; 0..1.
-    """
-    width = len(covariance_DD)
-    trace, square = covariance_DD.trace(), covariance_DD.square().sum()
-    top = (1 - 2 / width) * square + trace**2
-    bottom = (n + 1 - 2 / width) * (square - trace**2 / width)
-    return float((top / bottom).clamp(0, 1)) if bottom > 0 else 1.0
-
-
-def _whiten(basis_DR: Tensor, covariance_DD: Tensor) -> Tensor:
-    """L^-1 V^T with L the Cholesky factor of V^T S V: z then has unit covariance."""
-    inside_RR = basis_DR.T @ covariance_DD @ basis_DR
-    factor_RR = _factor((inside_RR + inside_RR.T) / 2)
-    return torch.linalg.solve_triangular(factor_RR, basis_DR.T, upper=False)
-
-
-def _factor(covariance_RR: Tensor) -> Tensor:
-    """Its Cholesky factor."""
-    factor_RR, failed = torch.linalg.cholesky_ex(covariance_RR)
-    if failed:
-        raise DataError(
-            f"the covariance in the leading {len(covariance_RR)} directions is singular at rank "
-            f"{int(failed)}",
-            wanted="a positive definite covariance",
-            advice="Leave the shrinkage or penalty at its default, or raise it above 0",
-        )
-    return factor_RR
-
-
-def _varying_within(moments: Moments, label_set: str) -> Tensor:
-    """Within-class scatter (D x D), which must be more than rounding."""
-    within_DD = moments.within_DD(label_set)
-    floor = moments.width * torch.finfo(torch.float64).eps * moments.scatter_DD.trace()
-    if within_DD.trace() <= floor:
-        raise DataError(
-            f"features that are the same for all samples of a class of {label_set!r}",
-            wanted="features that vary within classes",
-            advice='Use readout="centroid", which needs no spread',
-        )
-    return within_DD
-
-
-def _shrunk(within_DD: Tensor, n: int, shrinkage: float | None) -> Tensor:
-    """(1 - s) S + s trace(S)/D I."""
-    if shrinkage is None:
-        shrinkage = oas_shrinkage(within_DD, n)
-    if not 0 <= shrinkage <= 1:
-        raise DataError(
-            f"shrinkage {shrinkage}",
-            wanted="a number from 0 to 1",
-            advice="Leave it out for the oracle approximating shrinkage",
-        )
-    target = within_DD.trace() / len(within_DD)
-    return (1 - shrinkage) * within_DD + shrinkage * target * _eye(within_DD)
 
 
 def _spectrum_for(moments: Moments, spectrum: Spectrum | None) -> Spectrum:
@@ -356,7 +300,3 @@ def _at_least_zero(name: str, value: float) -> float:
             advice=f"Leave {name} out for its default",
         )
     return value
-
-
-def _eye(like_DD: Tensor) -> Tensor:
-    return torch.eye(len(like_DD), dtype=like_DD.dtype, device=like_DD.device)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.batches import read
-from tailcut.network.filters import Coverage
 from tailcut.network.head import Head
+from tailcut.network.layer_moments import Coverage
 from tailcut.network.loaders import is_scalar
 from tailcut.network.passes import Passes, opened
 from tailcut.network.stream import logits_of

@@ -14,11 +14,11 @@ from tailcut.errors import DataError
 from tailcut.network.batches import Batch
 from tailcut.network.filters import (
     UNTOUCHED,
-    Coverage,
     Filter,
     LayerMoments,
     truncated_copy,
 )
+from tailcut.network.layer_moments import Coverage
 from tailcut.network.stream import logits_of
 from tailcut.network.views import VIEWS, View, Views, as_views
 from tailcut.numerics.scores import Scores
