@@ -109,6 +109,7 @@ def test_no_hook_stays():
     model = attending()
     LayerMoments(model, 6).update(tokens())
     assert not any(module._forward_pre_hooks for module in model.modules())
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def pooled(layer: nn.Module) -> nn.Module:
@@ -120,6 +121,33 @@ def test_the_fast_path_of_torchs_encoder_is_seen_too():
     moments = LayerMoments(model, 6, skip=["2"]).update(tokens())
     names = ("self_attn", "self_attn.out_proj", "linear1", "linear2")
     assert set(moments.grams) == {f"0.{name}" for name in names}
+
+
+class Reader(nn.Module):
+    """Torch's encoder on token numbers, some of them padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, layer = (
+            nn.Embedding(30, WIDTH),
+            nn.TransformerEncoderLayer(WIDTH, HEADS, 16, batch_first=True),
+        )
+        self.encoder, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(WIDTH, 3)
+
+    def forward(self, input_ids, attention_mask):
+        rows = self.encoder(self.embed(input_ids), src_key_padding_mask=attention_mask == 0)
+        return self.head(rows[:, 0])
+
+
+def test_torchs_encoder_is_seen_where_some_tokens_are_padding():
+    torch.manual_seed(0)
+    model = Reader().eval()
+    mask = torch.ones(6, TOKENS).long()
+    mask[:3, 3:] = 0
+    inputs = {"input_ids": torch.randint(1, 30, (6, TOKENS)), "attention_mask": mask}
+    moments = LayerMoments(model, 6, skip=["head"]).update(inputs)
+    assert (moments.coverage.filtered, moments.coverage.of) == (8, 8)
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def torchvision_vit() -> tuple[nn.Module, set[str], str]:

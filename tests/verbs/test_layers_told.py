@@ -84,12 +84,12 @@ def test_a_network_without_a_layer_to_filter_is_cut_at_its_head_alone(memoriser)
     batches = [(inputs, torch.arange(90) % 3)]
     torch.manual_seed(0)
     model = nn.Sequential(Adapted(6, 6), nn.Linear(6, 3)).eval()
-    told = tailcut.diagnose(model, batches, batches_of_others(), progress=False)
+    told = tailcut.diagnose(model, batches, batches_of_others(), force=True, progress=False)
     assert (told.layers.filtered, told.layers.of) == (0, 1)
     assert set(told.candidates["strength"]) == {float("inf")}
     assert not told.candidates["denoising"].any()
     with pytest.raises(tailcut.DataError) as error:
-        tailcut.diagnose(model, batches, depth="all", progress=False)
+        tailcut.diagnose(model, batches, depth="all", force=True, progress=False)
     assert str(error.value) == (
         "a network of which no layer but the head can be filtered (0: it gives something else than "
         'weight x input + bias); wanted for depth="all" one layer or more that gives weight x '

@@ -18,7 +18,12 @@ def unbiased(memoriser):
     p, model = memoriser.problem, copy.deepcopy(memoriser.network)
     model[-1].bias = None
     return tailcut.repair(
-        model, p.train.loader(), p.holdout.loader(), clean=p.test.loader(), progress=False
+        model,
+        p.train.loader(),
+        p.holdout.loader(),
+        clean=p.test.loader(),
+        force=True,
+        progress=False,
     )
 
 
@@ -29,6 +34,7 @@ def test_a_head_without_bias_gains_what_one_with_a_bias_does(unbiased, memoriser
         p.train.loader(),
         p.holdout.loader(),
         clean=p.test.loader(),
+        force=True,
         progress=False,
     )
     assert (unbiased.verdict, unbiased.readout) == ("cut", "lda")
@@ -72,6 +78,7 @@ def test_where_the_missing_bias_keeps_the_gain_small_the_reason_says_so(judged, 
         [in_a_row(300, 2, ones=ones)] if judged else None,
         depth="head",
         views=[],
+        force=True,
         progress=False,
     )
     if ones:

@@ -268,14 +268,21 @@ def layers_in(model: nn.Module) -> dict[str, Layer]:
 
 @contextmanager
 def on_call(told: Mapping[nn.Module, Callable[[Call], object]]) -> Iterator[None]:
-    """Tell someone of every call of some modules."""
+    """Tell someone of every call of some modules.
+
+    Attention takes no fast path meanwhile: there torch calls no module inside an encoder, and
+    with a padding mask hands its layers tensors that hooks cannot read.
+    """
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         told[module](Call(args, kwargs, output))
 
+    fast = torch.backends.mha.get_fastpath_enabled()
     handles = [module.register_forward_hook(hook, with_kwargs=True) for module in told]
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:
             handle.remove()
