@@ -169,16 +169,16 @@ def repair(
 ) -> Repair:
     """Cut memorised label noise out of a trained network: no retraining, no clean labels.
 
-    Every layer is denoised, if noise makes the network forget its labels, or else truncated.
-    Readouts are fitted behind a gentle such filter and the best one: to the given labels, and
-    to the true ones as readouts of other folds infer them, by expectation maximisation, in
-    which a label counts for less where the network remembers it, and by self-training, on views
-    of the training samples under which the network has forgotten the labels it memorised. Each
-    is judged by held-out given labels at ranks four to an octave; one behind the other filter,
-    or of fewer than all directions, or the network's own head, must lead clearly to be the
-    best. The best is folded into a copy of the network if it gains for sure, or if enough
-    training labels look wrong. Else nothing is changed. Without a holdout one gentle cut is
-    made where enough labels look wrong.
+    Every layer proven to be a linear map is denoised, if noise makes the network forget its
+    labels, or else truncated. Readouts are fitted behind a gentle such filter and the best
+    one: to the given labels, and to the true ones as readouts of other folds infer them, by
+    expectation maximisation, in which a label counts for less where the network remembers it,
+    and by self-training, on views of the training samples under which the network has forgotten
+    the labels it memorised. Each is judged by held-out given labels at ranks four to an octave;
+    one behind the other filter, or of fewer than all directions, or the network's own head,
+    must lead clearly to be the best. The best is folded into a copy of the network if it gains
+    for sure, or if enough training labels look wrong. Else nothing is changed. Without a
+    holdout one gentle cut is made where enough labels look wrong.
 
     Two feature vectors of every training sample are held meanwhile: 2 x N x D in float32.
 
