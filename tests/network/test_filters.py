@@ -355,7 +355,7 @@ def test_dropout_stays_off_and_modes_and_momenta_are_restored():
 
 def test_modes_and_momenta_are_restored_after_an_error():
     model = small_cnn()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(DataError):
         reestimate_batchnorm(model, [(torch.ones(2, 5, 8, 8), torch.zeros(2).long())])
     assert not any(module.training for module in model.modules())
     assert [model[1].momentum, model[4].momentum] == [0.1, 0.3]

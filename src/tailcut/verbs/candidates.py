@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.errors import concerning
 from tailcut.network.batches import Batch, read
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
@@ -166,7 +167,8 @@ class Weighed:
             table["accuracy"] = self.choice.accuracy_C.numpy()
             table["log_loss"] = self.choice.loss_C.numpy()
         if clean is not None:
-            table["clean"] = self.accuracies_on(clean)
+            with concerning("the clean batches"):
+                table["clean"] = self.accuracies_on(clean)
         table["chosen"] = table.index == chosen
         return table
 

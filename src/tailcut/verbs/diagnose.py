@@ -204,7 +204,7 @@ def examine(
     step: Steps,
 ) -> tuple[Diagnosis, Cut, Head]:
     """The work behind `diagnose` and `repair`: the findings, the cut network and its head."""
-    check_options(depth, readout, rank, views)
+    check_options(depth, readout, rank, views, seed)
     clean_N, clean_batches = _told_apart(clean)
     for loader in () if force else (train, holdout, clean_batches):
         require_same_names(model, loader)
