@@ -17,7 +17,7 @@ from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
 from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
-from tailcut.numerics.latent import Reading
+from tailcut.numerics.latent import Noise, Reading
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
@@ -93,6 +93,13 @@ class Weighed:
         *_, inferred = self.inferred.values()
         readings = inferred.readings
         return readings.get(Material(MOST_ROUNDS), readings.get(Material(ROUNDS)))
+
+    @property
+    def noise(self) -> Noise | None:
+        """As the jury reads its labels; None where it cannot be told."""
+        if self.reading is None or not self.groundwork.tells_noise:
+            return None
+        return self.reading.noise
 
     def best_cut(self) -> int:
         """The candidate to choose, the untouched network aside; without a jury the last."""
