@@ -109,7 +109,7 @@ def test_a_gain_is_told_within_what_is_possible_and_decides_as_it_is(before, tol
     assert (gain.mean, gain.low, gain.high) == (0.4, -1.3, 1.5)
 
 
-def test_the_accuracy_before_is_that_on_true_labels():
+def test_the_accuracy_before_is_that_of_the_untouched_network():
     hits_N1 = coin_tosses(200, 1)
     choice = choose(scores_with(hits_N1.expand(-1, 2)), LABELS)
     assert choice.gain.before == pytest.approx(float(hits_N1.double().mean()))

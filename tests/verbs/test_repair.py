@@ -231,9 +231,9 @@ def test_labels_that_are_all_remembered_say_what_to_bring(memoriser):
         progress=False,
     )
     assert fix.verdict == "unknown"
-    assert fix.reason.endswith(
-        "too few to cut without held-out labels to judge by; bring 500 held-out samples, noisy "
-        "labels will do"
+    assert fix.reason == (
+        "how many labels are wrong cannot be told where the network remembers them so well; bring "
+        "500 held-out samples, noisy labels will do"
     )
     assert fix.undo_tensors == {}
 
@@ -302,7 +302,8 @@ def test_a_cut_asked_for_is_made(memoriser, readout):
     assert (fix.verdict, fix.readout, fix.rank, fix.strength) == ("cut", readout, 9, float("inf"))
     inferred = " on labels inferred in 4 rounds"
     labels = "" if readout == "project" else inferred
-    assert fix.reason == f"{readout} at rank 9{labels}, as asked for"
+    unchecked = "unchecked, as no held-out labels judged it"
+    assert fix.reason == f"{readout} at rank 9{labels}, as asked for: {unchecked}"
 
 
 def test_fewer_samples_than_features_work_and_an_impossible_rank_names_the_limit(memoriser):

@@ -27,8 +27,8 @@ class Gain:
         high: Upper end.
         n: Samples.
         given: After minus before, -1..1, on the given labels as they are.
-        before: Accuracy before, 0..1, on true labels as far as the noise is known; None if
-            unknown. No gain can be larger than what is missing from 1, no loss than this.
+        before: Accuracy before, 0..1, on the given labels; None if unknown. No gain is told that
+            is larger than what is missing from 1, and no loss that is larger than this.
     """
 
     mean: float
@@ -173,9 +173,8 @@ def cross_fitted(
         picked_N[other_N] = scores.predictions_NC[other_N, index]
     before_N = scores.predictions_NC[:, 0]
     given = float(((picked_N == labels_N).double() - (before_N == labels_N).double()).mean())
-    credits_N = credits_KK[labels_N, before_N]
-    difference_N = credits_KK[labels_N, picked_N] - credits_N
-    return Gain.paired(difference_N, given, float(credits_N.mean().clamp(0, 1)))
+    difference_N = credits_KK[labels_N, picked_N] - credits_KK[labels_N, before_N]
+    return Gain.paired(difference_N, given, float((before_N == labels_N).double().mean()))
 
 
 def best_with_handicaps(losses_NC: Tensor, handicaps_C: Tensor) -> int:
