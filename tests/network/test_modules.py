@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 
 import tailcut
 from network_reference import same_state, state_of
-from tailcut.network.modules import bare, copied, network_in
+from tailcut.network.modules import copied, inner, network_in
 from tailcut.network.stream import logits_of, own_copy
 
 X = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
@@ -175,9 +175,9 @@ def test_a_compiled_network_is_unwrapped(compiled_by):
 def test_nested_wrappers_come_off_one_by_one():
     model = mlp()
     assert network_in(torch.compile(model)) is model
-    assert bare(nn.DataParallel(nn.DataParallel(model))) is model
+    assert inner(nn.DataParallel(nn.DataParallel(model))) is model
     parallel = nn.DataParallel(model)
-    assert bare(network_in(torch.compile(parallel))) is model
+    assert inner(network_in(torch.compile(parallel))) is model
     assert network_in(parallel) is parallel
 
 

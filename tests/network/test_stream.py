@@ -28,8 +28,8 @@ from tailcut.network.stream import (
     logits_of,
     on_input,
     own_copy,
-    readable,
     reading_numbers,
+    runnable,
     type_of,
 )
 
@@ -362,9 +362,9 @@ def test_a_network_of_several_types_gets_its_inputs_as_they_are():
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.bool])
 def test_integers_become_numbers_where_the_network_takes_no_integers(dtype):
     model = Returns(lambda logits: logits)
-    assert torch.equal(readable(model, X.to(dtype)), X.to(dtype).float())
-    assert readable(model.double(), X.to(dtype)).dtype == torch.float64
-    assert readable(model, X.double()).dtype == torch.float64
+    assert torch.equal(runnable(model, X.to(dtype)), X.to(dtype).float())
+    assert runnable(model.double(), X.to(dtype)).dtype == torch.float64
+    assert runnable(model, X.double()).dtype == torch.float64
 
 
 def test_integers_stay_integers_where_the_network_takes_them():
@@ -375,9 +375,9 @@ def test_integers_stay_integers_where_the_network_takes_them():
     tokens = torch.tensor([[0, 1, 1], [1, 1, 0]])
     embedded = nn.Sequential(nn.Embedding(2, 4), nn.Flatten(), nn.Linear(12, 3))
     for model in (OneHot(None), embedded):
-        assert readable(model, tokens) is tokens
-    assert readable(embedded, tokens + 1) is not None  # neither way runs: it is told of later
-    assert readable(embedded, tokens + 1).dtype == torch.int64
+        assert runnable(model, tokens) is tokens
+    assert runnable(embedded, tokens + 1) is not None  # neither way runs: it is told of later
+    assert runnable(embedded, tokens + 1).dtype == torch.int64
 
 
 def test_copies_of_a_network_that_reads_numbers_read_numbers():

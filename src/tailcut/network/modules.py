@@ -46,7 +46,7 @@ def network_in(given: Any) -> nn.Module:
     return network
 
 
-def bare(network: nn.Module) -> nn.Module:
+def inner(network: nn.Module) -> nn.Module:
     """The network inside what spreads it over devices or processes."""
     while isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         network = network.module

@@ -68,7 +68,7 @@ def fitted(inputs: Inputs, model: nn.Module) -> Inputs:
     return {key: fit(value) for key, value in inputs.items()}
 
 
-def readable(model: nn.Module, inputs: Inputs) -> Inputs:
+def runnable(model: nn.Module, inputs: Inputs) -> Inputs:
     """Inputs as they are, or integers as floating numbers where the model cannot run on integers.
 
     Token numbers stay integers, as the model can run on them; pixels and counts that go into

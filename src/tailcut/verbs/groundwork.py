@@ -101,7 +101,9 @@ class Groundwork:
         """
         kept = [each.memorisation for each in self.screened if each.kept]
         plain = self.survey.memorisation
-        return min(kept or [self.survey.agreement.share if plain is None else plain]) <= MEMORY_CEILING
+        return (
+            min(kept or [self.survey.agreement.share if plain is None else plain]) <= MEMORY_CEILING
+        )
 
     def network(self, chosen: Filter) -> nn.Module:
         """The network with every layer filtered, BatchNorm statistics taken on the sample."""

@@ -16,8 +16,8 @@ from tailcut.errors import HeadError, StoreError
 from tailcut.network import store
 from tailcut.network.batches import read
 from tailcut.network.head import Head
-from tailcut.network.modules import bare, copied, load_state, network_in, state_of
-from tailcut.network.stream import logits_of, own_copy, readable
+from tailcut.network.modules import copied, inner, load_state, network_in, state_of
+from tailcut.network.stream import logits_of, own_copy, runnable
 from tailcut.network.surgery import changed_tensors, folded, with_tensors
 from tailcut.network.views import Views
 from tailcut.numerics.curve import RankCurve
@@ -110,14 +110,14 @@ class Repair:
         estimated noise. Else they are the network's own.
         """
         given: Inputs = inputs if not isinstance(inputs, np.ndarray) else torch.from_numpy(inputs)
-        given = readable(self.model, given)
+        given = runnable(self.model, given)
         return torch.softmax(logits_of(self.model, given).float(), 1).cpu().numpy()
 
     def features(self, loader: Batches) -> Tensor:
         """Penultimate features (N x D) of the repaired network, on the CPU."""
-        model = bare(self.model)
+        model = inner(self.model)
         parts = [
-            self.head.features_and_logits(model, readable(model, batch.inputs))[0].cpu()
+            self.head.features_and_logits(model, runnable(model, batch.inputs))[0].cpu()
             for batch in read(loader)
         ]
         return torch.cat(parts)
@@ -268,7 +268,7 @@ def truncate(
         DataError: A rank that the spectrum does not have, or no bias with a centred one.
     """
     model = network_in(model)
-    twin = own_copy(bare(model))
+    twin = own_copy(inner(model))
     found = _head_of_width(twin, spectrum.width, head)
     readout = Readout.project(spectrum, *found.parameters(twin))
     return _like(model, state_of(folded(twin, found, *readout.fold(rank))))
@@ -297,5 +297,5 @@ def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
 def _like(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
     """A copy of the model with another state: its device, flags and dtypes, ready to predict."""
     twin = copied(model)
-    load_state(bare(twin), state)
+    load_state(inner(twin), state)
     return twin.eval()

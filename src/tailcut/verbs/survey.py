@@ -13,9 +13,9 @@ from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError, concerning
 from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head, find_head
-from tailcut.network.modules import bare, network_in
+from tailcut.network.modules import inner, network_in
 from tailcut.network.sample import RandomSample, fingerprints
-from tailcut.network.stream import hits, own_copy, readable, reading_numbers
+from tailcut.network.stream import hits, own_copy, reading_numbers, runnable
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import permuted_within
 from tailcut.numerics.spectrum import Spectrum
@@ -98,8 +98,8 @@ def survey(
         HeadError: No head that gives the logits.
         DataError: Data that cannot be used, or a holdout that overlaps the training data.
     """
-    twin, first = own_copy(bare(network_in(model)), device), next(read(train)).inputs
-    if readable(twin, first) is not first:
+    twin, first = own_copy(inner(network_in(model)), device), next(read(train)).inputs
+    if runnable(twin, first) is not first:
         reading_numbers(twin)
     head, size = find_head(twin, first), _sample_size(first)
     known = ("clean", "given", *PERMUTED) if clean_N is not None else ("given",)
