@@ -34,7 +34,7 @@ def mlp(kind=nn.Sequential):
 
 
 def cut(model):
-    dials = {"depth": "head", "readout": "lda", "rank": 2, "progress": False}
+    dials = {"depth": "head", "readout": "lda", "rank": 2, "progress": False, "force": True}
     return tailcut.repair(model, [(X, Y)], HELD, **dials)
 
 

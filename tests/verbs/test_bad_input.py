@@ -224,7 +224,7 @@ def test_clean_batches_of_another_width_are_named_as_the_clean_ones(model):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_another_floating_type_gives_the_verdict_of_the_networks_own(model, dtype):
-    dials = {"depth": "head", "readout": "lda", "rank": 2, "progress": False}
+    dials = {"depth": "head", "readout": "lda", "rank": 2, "progress": False, "force": True}
     few = INPUTS.to(dtype).float()  # so that nothing is lost by the rounding itself
     plain = tailcut.repair(model, [(few, LABELS)], [(few[:30] + 1, LABELS[:30])], **dials)
     cast = tailcut.repair(
@@ -241,7 +241,7 @@ def test_another_floating_type_gives_the_verdict_of_the_networks_own(model, dtyp
 def test_whole_numbers_for_a_network_without_an_embedding_are_numbers(model):
     counts = (INPUTS * 10).round()
     held = (counts[:20] + 1, LABELS[:20])
-    dials = {"views": [], "depth": "head", "readout": "lda", "rank": 2, "progress": False}
+    dials = {"views": [], "depth": "head", "readout": "lda", "rank": 2, "force": True}
     plain = tailcut.repair(model, [(counts, LABELS)], [held], **dials)
     whole = tailcut.repair(model, [(counts.long(), LABELS)], [(held[0].short(), held[1])], **dials)
     assert torch.equal(whole.model[2].weight, plain.model[2].weight)
