@@ -204,22 +204,26 @@ def test_a_single_output_is_no_classifier():
 def test_a_holdout_of_another_shape_is_named_as_the_holdout(model, inputs, seen):
     message = refused(model, [(INPUTS, LABELS)], [(inputs, LABELS[:20])])
     if inputs.ndim == 2:
-        assert message.startswith(f"the holdout: Sequential cannot run on {seen}")
+        assert message.startswith(f"the held-out samples: Sequential cannot run on {seen}")
     else:
         assert message.startswith(
-            "the holdout: Sequential returned a Tensor of shape (20, 1, 1, 3)"
+            "the held-out samples: Sequential returned a Tensor of shape (20, 1, 1, 3)"
         )
 
 
 def test_labels_of_a_holdout_are_named_as_those_of_the_holdout(model):
     message = refused(model, [(INPUTS, LABELS)], [(INPUTS[:20] + 1, LABELS[:20] + 1)])
-    assert message.startswith("the holdout: batch 0 has the label 3; wanted integers 0..2. ")
+    assert message.startswith(
+        "the held-out samples: batch 0 has the label 3; wanted integers 0..2. "
+    )
 
 
 def test_clean_batches_of_another_width_are_named_as_the_clean_ones(model):
     clean = [(INPUTS[:20, :7], LABELS[:20])]
     message = refused(model, [(INPUTS, LABELS)], clean=clean)
-    assert message.startswith("the clean batches: Sequential cannot run on inputs of shape (20, 7)")
+    assert message.startswith(
+        "the samples with true labels: Sequential cannot run on inputs of shape (20, 7)"
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

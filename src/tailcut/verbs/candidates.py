@@ -174,7 +174,7 @@ class Weighed:
             table["accuracy"] = self.choice.accuracy_C.numpy()
             table["log_loss"] = self.choice.loss_C.numpy()
         if clean is not None:
-            with concerning("the clean batches"):
+            with concerning("the samples with true labels"):
                 table["clean"] = self.accuracies_on(clean)
         table["chosen"] = table.index == chosen
         return table
