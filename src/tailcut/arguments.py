@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from tailcut.errors import SpecError
+
+LARGEST_SEED = 2**63 - 1
+"""Of any generator of torch, and of 64 bits in any file."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,17 @@ class Run:
 
     def __post_init__(self) -> None:
         _at_least("seed", self.seed, 0, "Choose another seed")
-        if self.out is not None and Path(self.out).is_file() and not self.out.endswith(".csv"):
+        if self.seed > LARGEST_SEED:
             raise SpecError(
-                f"--out {self.out} is a file",
+                f"--seed {self.seed}",
+                wanted=f"{LARGEST_SEED} or less",
+                advice="Choose another seed",
+            )
+        if self.out is not None and not self.out.strip("\0 "):
+            raise SpecError(
+                f"--out {self.out!r}",
                 wanted="a directory, which may be new",
-                advice="Choose another place",
+                advice="Name one, or leave it out for a new one under runs/",
             )
 
 
@@ -66,6 +75,10 @@ class Inputs:
     image_column: str | None = None
     label_column: str | None = None
 
+    def __post_init__(self) -> None:
+        _at_least("batch_size", self.batch_size, 1, "Choose another number")
+        _at_least("classes", self.classes, 2, "Leave it out to count them in the data")
+
 
 @dataclass(frozen=True)
 class Dials:
@@ -85,6 +98,10 @@ class Dials:
     depth: Literal["auto", "head", "all"] = "auto"
     readout: Literal["auto", "project", "ridge", "centroid", "lda"] = "auto"
     rank: int | Literal["auto"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.rank != "auto":
+            _at_least("rank", self.rank, 1, "Choose another rank, or auto")
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,20 @@ class Training:
     weight_decay: float = 5e-4
     augment: bool = False
 
+    def __post_init__(self) -> None:
+        _rate(self.rate)
+        _at_least("train", self.train, 1, "Choose another number")
+        _at_least("holdout", self.holdout, 2, "Choose another number")
+        _at_least("epochs", self.epochs, 1, "Choose another number")
+        _at_least("batch_size", self.batch_size, 1, "Choose another number")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise SpecError(
+                f"--learning_rate {self.learning_rate}",
+                wanted="a number above 0",
+                advice="Choose another rate",
+            )
+        _finite("weight_decay", self.weight_decay)
+
 
 @dataclass(frozen=True)
 class Demo:
@@ -138,6 +169,7 @@ class Demo:
 
     def __post_init__(self) -> None:
         _at_least("seeds", self.seeds, 1, "Train at least one network")
+        _rate(self.rate)
 
 
 @dataclass(frozen=True)
@@ -190,6 +222,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         _at_least("workers", self.workers, 1, "Leave it out for as many as there are cores")
+        _finite("gpus", self.gpus)
 
 
 @dataclass(frozen=True)
@@ -230,3 +263,21 @@ def _at_least(
     if value is not None and value < least:
         wanted = f"{least} or more" + (f": {why}" if why else "")
         raise SpecError(f"--{option} {value}", wanted=wanted, advice=advice)
+
+
+def _rate(rate: float) -> None:
+    """Refuse what is no share."""
+    if not 0 <= rate <= 1:
+        raise SpecError(
+            f"--rate {rate}",
+            wanted="a number from 0 to 1",
+            advice="Rates are fractions of wrong labels: 0.4, not 40",
+        )
+
+
+def _finite(option: str, value: float) -> None:
+    """Refuse numbers below 0, infinity and NaN."""
+    if not 0 <= value < math.inf:
+        raise SpecError(
+            f"--{option} {value}", wanted="a number of at least 0", advice="Choose another number"
+        )

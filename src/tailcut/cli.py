@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
+import os
 import sys
+from argparse import ArgumentError
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from tailcut.arguments import (
@@ -21,9 +25,24 @@ from tailcut.arguments import (
     Run,
     Training,
 )
-from tailcut.errors import TailcutError
+from tailcut.errors import TailcutError, out_of_memory
+from tailcut.interrupts import INTERRUPTED, MESSAGE, is_interrupt, leaving_at_once
 
 MODEL = "torchvision:NAME, timm:NAME, hf:DIR_OR_ID, lab:NAME or package.module:factory"
+
+_NO_PLACE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What the system says of a place that cannot be written to: no fault of ours."""
 
 
 @dataclass(frozen=True)
@@ -100,30 +119,73 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done, whatever the verdict. 2: the input cannot be used, told in one line. 1: a fault
     of ours, with its traceback. 130: interrupted.
     """
-    from jsonargparse import ArgumentError
-
+    _open_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        name, options, config = _parsed(sys.argv[1:] if arguments is None else arguments)
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has enough, as in tailcut ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if is_interrupt(error):
+            sys.stderr.write(MESSAGE)
+            return INTERRUPTED
+        told = _told(error, words)
+        if told is None:
+            raise
+        sys.stderr.write(f"tailcut: error: {' '.join(told.split())}\n")
+        return 2
+
+
+def _told(error: BaseException, words: Sequence[str]) -> str | None:
+    """What to say of an error; None if it is a fault of ours."""
+    if isinstance(error, TailcutError):
+        return str(error)
+    if isinstance(error, ArgumentError):
+        from tailcut.configs import told
+
+        return told(str(error), "".join(f"{each} " for each in _subcommand(words)))
+    if out_of_memory(error):
+        return "out of memory; wanted more of it. Lower --batch_size"
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
+        return f"{error}; wanted a place to write to. Free some space or pass --out"
+    return None
+
+
+def _open_streams() -> None:
+    """Somewhere to write to where the caller has closed it, and no character that cannot be."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            sink = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - till we end
+            setattr(sys, name, sink)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(words: Sequence[str]) -> int:
+    with leaving_at_once():
+        name, options, config = _parsed(words)
         room = "lab_commands" if name.startswith("lab_") else "commands"
         commands = importlib.import_module(f"tailcut.{room}")
-        return getattr(commands, name)(options, config)
-    except (TailcutError, ArgumentError) as error:
-        return _refused(str(error))
-    except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        return _refused("out of memory; wanted more of it. Lower --batch_size")
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT}:
-            raise
-        return _refused(f"{error}; wanted a place to write to. Free some space or pass --out")
-    except KeyboardInterrupt:
-        sys.stderr.write("tailcut: interrupted; every file written so far is whole\n")
-        return 130
+    return getattr(commands, name)(options, config)
+
+
+def _subcommand(words: Sequence[str]) -> Sequence[str]:
+    """The leading words that name a command."""
+    if words[:1] == ["lab"]:
+        return words[: 1 + (words[1:2] != [] and words[1] in LAB_COMMANDS)]
+    return words[:1] if words and words[0] in COMMANDS else []
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[str, dict[str, Any], str]:
     """The function to call, its options by dataclass, and the config that repeats the run."""
+    from tailcut.configs import refuse_aliases
+
+    refuse_aliases(arguments)
     parser, parsers = _parser()
     parsed = parser.parse_args([_option(word) for word in arguments])
     chosen, path = parsed[parsed.subcommand], (parsed.subcommand,)
@@ -181,8 +243,10 @@ def _parser() -> tuple[Any, dict[tuple[str, ...], Any]]:
 def _subparser(command: Command) -> Any:
     from jsonargparse import SUPPRESS, ArgumentParser
 
+    from tailcut.configs import ConfigFile
+
     parser = ArgumentParser(description=command.does, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file of any of these options")
+    parser.add_argument("--config", action=ConfigFile, help="YAML file of any of these options")
     if command.positional:
         name, told = command.positional
         parser.add_argument(name, nargs="?", type=str, default=SUPPRESS, help=told)
@@ -196,14 +260,3 @@ def _subparser(command: Command) -> Any:
 
 def _command(path: tuple[str, ...]) -> Command:
     return LAB_COMMANDS[path[1]] if len(path) == 2 else COMMANDS[path[0]]
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Torch says it in its own way on every device."""
-    told = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in told or "can't allocate" in told
-
-
-def _refused(message: str) -> int:
-    sys.stderr.write(f"tailcut: error: {' '.join(message.split())}\n")
-    return 2

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import nn
 
 import tailcut
 from tailcut import models, sources
 from tailcut._typing import Batches
 from tailcut.arguments import Demo, Dials, Inputs, Run
+from tailcut.errors import SpecError
 from tailcut.lab import experiment
 from tailcut.lab.baselines import papers_cut
 from tailcut.lab.data import digits_problem
@@ -26,7 +26,16 @@ from tailcut.network.batches import read
 from tailcut.readers.class_map import class_map
 from tailcut.readers.columns import Columns
 from tailcut.report.page import page
-from tailcut.running import Bar, device_of_run, new_directory, tell
+from tailcut.running import (
+    Bar,
+    Screen,
+    device_of_run,
+    new_directory,
+    place_for,
+    require_writable,
+    started,
+    tell,
+)
 from tailcut.tables import comparison, verdict
 from tailcut.verbs import runs
 from tailcut.verbs.summary import summarise
@@ -37,13 +46,13 @@ Options = Mapping[str, Any]
 def repair(options: Options, config: str) -> int:
     """`tailcut repair`."""
     run, dials = options["run"], options["dials"]
-    device = device_of_run(run)
+    device, directory = device_of_run(run), place_for(run, "repair")
     opened = _open(options["model"], options["inputs"], dials.clean)
     fix = tailcut.repair(
         opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
     fix.summary["title"] = f"tailcut repair {options['model']}"
-    directory = new_directory(run, "repair", config)
+    started(directory, "repair", config)
     fix.save(directory)
     _tell(run, fix.summary, directory)
     return 0
@@ -52,13 +61,13 @@ def repair(options: Options, config: str) -> int:
 def diagnose(options: Options, config: str) -> int:
     """`tailcut diagnose`."""
     run, dials = options["run"], options["dials"]
-    device = device_of_run(run)
+    device, directory = device_of_run(run), place_for(run, "diagnose")
     opened = _open(options["model"], options["inputs"], dials.clean)
     found = tailcut.diagnose(
         opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
     summary = summarise(found, title=f"tailcut diagnose {options['model']}")
-    directory = new_directory(run, "diagnose", config)
+    started(directory, "diagnose", config)
     runs.write(directory, summary)
     _tell(run, summary, directory)
     return 0
@@ -67,7 +76,7 @@ def diagnose(options: Options, config: str) -> int:
 def audit(options: Options, config: str) -> int:
     """`tailcut audit`."""
     run, audited = options["run"], options["audited"]
-    device = device_of_run(run)
+    device, path = device_of_run(run), _table_of(run)
     opened = _open(options["model"], options["inputs"], None)
     issues = tailcut.find_label_issues(
         opened.model,
@@ -80,15 +89,28 @@ def audit(options: Options, config: str) -> int:
         device=device,
         progress=not run.quiet,
     )
-    if run.out is not None and run.out.endswith(".csv"):
-        path = store.write_text(run.out, issues.to_csv())
-    else:
-        path = new_directory(run, "audit", config) / "issues.csv"
-        store.write_text(path, issues.to_csv())
+    if run.out is None or not run.out.endswith(".csv"):
+        started(path.parent, "audit", config)
+    store.write_text(path, issues.to_csv())
     flagged = int(issues["is_label_issue"].sum())
     told = {"samples": len(issues), "issues": flagged, "file": str(path)}
     tell(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", told)
     return 0
+
+
+def _table_of(run: Run) -> Path:
+    """The table of an audit, checked like the directory of any other run."""
+    if run.out is None or not run.out.endswith(".csv"):
+        return place_for(run, "audit") / "issues.csv"
+    path = Path(run.out)
+    if path.is_dir():
+        raise SpecError(
+            f"--out {path} is a directory",
+            wanted="a file to write the table to, or a directory without .csv in its name",
+            advice="Choose another place",
+        )
+    require_writable(path.parent)
+    return path
 
 
 def report(options: Options, config: str) -> int:
@@ -97,6 +119,7 @@ def report(options: Options, config: str) -> int:
     run, directory = options["run"], Path(options["directory"])
     summary = store.read_json(directory / "result.json")
     place = directory if run.out is None else Path(run.out)
+    require_writable(place)
     path = store.write_text(place / "report.html", page(summary))
     tell(run, f"wrote {path}", {"file": str(path)})
     return 0
@@ -114,7 +137,7 @@ def demo(options: Options, config: str) -> int:
         content = summaries[0] if asked.seeds == 1 else summaries
         sys.stdout.write(json.dumps(content) + "\n")
     elif not run.quiet:
-        console = Console(markup=False)
+        console = Screen()
         fits = ", ".join(f"{100 * each['fit']:.1f}" for each in summaries)
         console.print(
             f"digits, {100 * asked.rate:.0f} % of the training labels wrong, "
@@ -217,6 +240,6 @@ def _tell(run: Run, summary: dict[str, Any], directory: Path) -> None:
     if run.json:
         sys.stdout.write(json.dumps(summary) + "\n")
     elif not run.quiet:
-        console = Console(markup=False)
+        console = Screen()
         console.print(verdict(summary))
         console.print(f"wrote {directory}", soft_wrap=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 
@@ -42,3 +43,23 @@ class StoreError(TailcutError):
 
 class SpecError(TailcutError):
     """A MODEL or DATA word of the command line that names nothing."""
+
+
+@contextmanager
+def concerning(what: str) -> Iterator[None]:
+    """Errors inside say first what they are about, such as one of several data sets."""
+    try:
+        yield
+    except TailcutError as error:
+        if what in error.seen:
+            raise
+        told = f"{what}: {error.seen}"
+        raise type(error)(told, wanted=error.wanted, advice=error.advice) from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Torch says it in its own way on every device."""
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in told or "can't allocate" in told)
+    )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tailcut.errors import DataError, SpecError
+from tailcut.errors import DataError, SpecError, TailcutError, out_of_memory
 from tailcut.lab.networks import build
+from tailcut.network.modules import network_in
 from tailcut.network.store import load_weights
 from tailcut.readers.classes import Classes
 from tailcut.words import Collate, extra, factory, is_module, readable
+
+Make: TypeAlias = Callable[[Any, int | None], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Opened:
     """
 
     collate: dict[str, Collate]
-    make: Callable[[Any, int | None], nn.Module]
+    make: Make
     names: Classes | None = None
 
 
@@ -43,9 +46,10 @@ def network(word: str) -> Opened:
     kind, _, rest = word.partition(":")
     if kind in _MODELS and rest:
         with readable(word):
-            return _MODELS[kind](rest)
+            opened = _MODELS[kind](rest)
+        return replace(opened, make=_telling(word, opened.make))
     if rest and is_module(kind):
-        made = factory(word)
+        made = network_in(factory(word))
         image = _each(lambda image: _tensor(image.convert(_mode(made) or image.mode)))
         return Opened({**_PLAIN, "image": image}, lambda _inputs, _classes: made)
     raise SpecError(
@@ -65,6 +69,27 @@ def weighted(opened: Opened, inputs: Any, classes: int, weights: str | None) -> 
     if weights is not None:
         load_weights(model, weights)
     return model.eval()
+
+
+def _telling(word: str, make: Make) -> Make:
+    """What a library says of a network it cannot build or download becomes an error of ours."""
+
+    def build(inputs: Any, classes: int | None) -> nn.Module:
+        try:
+            return make(inputs, classes)
+        except TailcutError:
+            raise
+        except Exception as cause:
+            if out_of_memory(cause):
+                raise
+            told = " ".join(str(cause).split())[:200].rstrip(".")
+            raise SpecError(
+                f"{word!r} cannot be built ({type(cause).__name__}: {told})",
+                wanted="a network that its library can build, and download where it has no weights",
+                advice="Check MODEL and the connection, or pass --weights FILE",
+            ) from cause
+
+    return build
 
 
 def _lab(name: str) -> Opened:

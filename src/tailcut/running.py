@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,10 @@ from tailcut.errors import SpecError
 from tailcut.lab.training import Epoch
 from tailcut.network import store
 from tailcut.network.stream import usual_device
+
+CONFIG = "config.yaml"
+_MADE_BY = "# written by tailcut: "
+"""The first line of a run's config; the command follows."""
 
 
 def device_of_run(run: Run) -> str:
@@ -41,7 +48,7 @@ def device_of_run(run: Run) -> str:
 def new_directory(
     run: Run, command: str, config: str, check: Callable[[Path], object] = lambda _: None
 ) -> Path:
-    """The run's directory, with the config that repeats it.
+    """The run's directory, with the config that repeats it: for commands that write meanwhile.
 
     Args:
         run: May name it.
@@ -49,16 +56,75 @@ def new_directory(
         config: What is written.
         check: Raises for a directory that holds something else, before anything is written there.
     """
-    if run.out is None:
-        name, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{command}", 1
-        directory = Path("runs") / name
-        while directory.exists():
-            number += 1
-            directory = Path("runs") / f"{name}-{number}"
-    else:
-        directory = Path(run.out)
+    directory = place_for(run, command)
     check(directory)
-    store.write_text(directory / "config.yaml", config)
+    return started(directory, command, config)
+
+
+def place_for(run: Run, command: str) -> Path:
+    """Where the run will write, checked before any work and left as it is.
+
+    Raises:
+        SpecError: A file, a place that cannot be written to, or a run of another command.
+    """
+    directory = _new_under_runs(command) if run.out is None else Path(run.out)
+    require_writable(directory)
+    held = directory / CONFIG
+    if held.is_file():
+        first = held.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+        if first.startswith(_MADE_BY) and first != _MADE_BY + command:
+            raise SpecError(
+                f"{directory} holds a run of {first.removeprefix(_MADE_BY)!r}",
+                wanted=f"a new directory, or one of {command!r}, which is written anew",
+                advice="Choose another --out",
+            )
+    return directory
+
+
+def started(directory: Path, command: str, config: str) -> Path:
+    """A directory with the config that repeats the run, and which command it is for."""
+    store.write_text(directory / CONFIG, f"{_MADE_BY}{command}\n{config}")
+    return directory
+
+
+def require_writable(directory: Path) -> None:
+    """Try to write there, and leave no trace.
+
+    Raises:
+        SpecError: A file, or a place that cannot be written to.
+    """
+    cause: Exception | None = None
+    if directory.is_file():
+        raise SpecError(
+            f"--out {directory} is a file",
+            wanted="a directory, which may be new",
+            advice="Choose another place",
+        )
+    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except (OSError, ValueError) as error:
+        cause = error
+    for each in missing:
+        with suppress(OSError):
+            each.rmdir()
+    if cause is not None:
+        told = getattr(cause, "strerror", None) or cause
+        raise SpecError(
+            f"{directory} cannot be written to ({told})",
+            wanted="a directory, which may be new",
+            advice="Choose another place with --out",
+        ) from cause
+
+
+def _new_under_runs(command: str) -> Path:
+    name, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{command}", 1
+    directory = Path("runs") / name
+    while directory.exists():
+        number += 1
+        directory = Path("runs") / f"{name}-{number}"
     return directory
 
 
@@ -100,3 +166,14 @@ class Bar:
             self._bar.update(self._task, completed=step.epoch, description=told)
         else:
             self._bar.advance(self._task)
+
+
+class Screen(Console):
+    """A console on stdout that leaves it to `main` to say nothing to a reader who has gone."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+
+    def on_broken_pipe(self) -> None:
+        """As a plain write to stdout does."""
+        raise BrokenPipeError

@@ -29,8 +29,11 @@ def verdict(summary: dict[str, Any]) -> Table:
         if judged is not None:
             change = f"{_percent(judged['before'])} -> {_percent(judged['after'])}"
             table.add_row(f"accuracy on {judged['n']} {told}", change)
-    if summary["noise"] is not None:
-        table.add_row("estimated label noise", _percent(summary["noise"]["rate"]))
+    if summary["holdout"] is None and summary["verdict"] == "cut":
+        table.add_row("gain of the cut", "unchecked: no held-out labels judged it")
+    noise = summary["noise"]
+    rate = "cannot be told" if noise is None else _percent(noise["rate"])
+    table.add_row("estimated label noise", rate)
     if summary["memorisation"]["train"] is not None:
         table.add_row("memorisation of the labels", f"{summary['memorisation']['train']:.2f}")
     table.add_row("seconds", f"{sum(summary['seconds'].values()):.1f}")

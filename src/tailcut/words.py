@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tailcut.errors import SpecError, TailcutError
+from tailcut.errors import SpecError, TailcutError, out_of_memory
 
 Collate = Callable[[list[Any]], Any]
 """Raw items (PIL images, texts or tensors) to what a network is called with."""
@@ -52,6 +52,23 @@ def factory(word: str) -> Any:
     module_name, _, function = word.partition(":")
     _search_here()
     try:
+        return _made(word, module_name, function)
+    except TailcutError:
+        raise
+    except (Exception, SystemExit) as cause:
+        if out_of_memory(cause):
+            raise
+        told = " ".join(str(cause).split())[:200].rstrip(".")
+        raise SpecError(
+            f"{word!r} failed with {type(cause).__name__} ({told})",
+            wanted="a factory that returns a network or batches",
+            advice=f"To see where, run: python -c 'import {module_name} as m; m.{function}()'",
+        ) from cause
+
+
+def _made(word: str, module_name: str, function: str) -> Any:
+    """What the function returns; what it raises is not caught."""
+    try:
         made = getattr(importlib.import_module(module_name), function)
     except (ImportError, AttributeError) as cause:
         raise SpecError(
@@ -83,3 +100,10 @@ def extra(module: str, name: str) -> Any:
             wanted=f"tailcut with the extra {name!r}",
             advice=f"Run: pip install 'tailcut[{name}]'",
         ) from None
+    except RuntimeError as cause:
+        # torchvision's compiled operators do not load beside a torch of another build
+        raise SpecError(
+            f"{module} cannot be imported ({str(cause).partition(chr(10))[0].rstrip('.')})",
+            wanted="torch and torchvision of the same build",
+            advice="Install both from one index, such as https://download.pytorch.org/whl/cpu",
+        ) from cause

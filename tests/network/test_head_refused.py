@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from network_reference import images, seeded
 from tailcut.errors import DataError, HeadError
@@ -113,6 +114,124 @@ def test_a_parametrized_weight(name):
         "is a plain parameter. Call torch.nn.utils.parametrize.remove_parametrizations on it "
         "first."
     )
+
+
+def test_removing_the_parametrization_is_enough():
+    model = nn.Sequential(nn.Linear(4, K))
+    nn.utils.parametrizations.weight_norm(model[0])
+    nn.utils.parametrize.remove_parametrizations(model[0], "weight")
+    assert find_head(model.eval(), INPUTS).name == "0"
+
+
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm:FutureWarning")
+@pytest.mark.parametrize(
+    ("compute", "key", "how", "call", "follow"),
+    [
+        (
+            lambda head: prune.l1_unstructured(head, "weight", 0.5),
+            "weight",
+            "by pruning",
+            'torch.nn.utils.prune.remove(head, "weight")',
+            lambda head: prune.remove(head, "weight"),
+        ),
+        (
+            lambda head: prune.l1_unstructured(head, "bias", 0.5),
+            "bias",
+            "by pruning",
+            'torch.nn.utils.prune.remove(head, "bias")',
+            lambda head: prune.remove(head, "bias"),
+        ),
+        (
+            nn.utils.weight_norm,
+            "weight",
+            "by weight_norm",
+            'torch.nn.utils.remove_weight_norm(head, "weight")',
+            lambda head: nn.utils.remove_weight_norm(head, "weight"),
+        ),
+        (
+            nn.utils.spectral_norm,
+            "weight",
+            "by spectral_norm",
+            'torch.nn.utils.remove_spectral_norm(head, "weight")',
+            lambda head: nn.utils.remove_spectral_norm(head, "weight"),
+        ),
+    ],
+)
+def test_a_head_with_a_computed_tensor_works_once_the_advice_is_followed(
+    compute, key, how, call, follow
+):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, K)).eval()
+    compute(model[0])
+    assert told(model) == (
+        f"the {key} of the head '0' is computed {how}; wanted a head whose {key} is a plain "
+        f"parameter. Call {call} first."
+    )
+    before = model(INPUTS)
+    follow(model[0])
+    assert find_head(model, INPUTS).name == "0"
+    torch.testing.assert_close(model(INPUTS), before)
+
+
+def test_a_weight_that_the_network_sets_itself_is_refused_until_it_is_a_parameter():
+    model = Tail(nn.Identity())
+    weight = model.fc.weight.detach()
+    del model.fc.weight
+    model.fc.weight = weight * 2
+    assert told(model) == (
+        "the weight of the head 'fc' is computed elsewhere; wanted a head whose weight is a plain "
+        "parameter. Set head.weight = torch.nn.Parameter(head.weight.detach()) first."
+    )
+    model.fc.weight = nn.Parameter(model.fc.weight.detach())
+    assert find_head(model, INPUTS).name == "fc"
+
+
+def test_an_untied_weight_is_enough():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).eval()
+    model[0].weight = model[1].weight
+    model[1].weight = nn.Parameter(model[1].weight.detach().clone())
+    assert find_head(model, INPUTS).name == "1"
+
+
+def test_the_output_of_the_closest_layer_is_enough():
+    model = Tail(nn.Softmax(1)).eval()
+    model.behind = nn.Identity()
+    assert find_head(model, INPUTS).name == "fc"
+
+
+def test_two_outputs_of_which_the_first_is_zero_are_enough():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 1)).eval()
+    one, last = model(INPUTS), nn.Linear(6, 2)
+    w, b = model[1].weight.detach(), model[1].bias.detach()
+    last.weight = nn.Parameter(torch.cat([0 * w, w]))
+    last.bias = nn.Parameter(torch.cat([0 * b, b]))
+    model[1] = last
+    assert find_head(model, INPUTS).name == "1"
+    torch.testing.assert_close(model(INPUTS).softmax(1)[:, 1:], one.sigmoid())
+
+
+def test_one_of_two_averaged_heads_is_enough():
+    class Averaging(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.one = nn.Linear(4, K), nn.Linear(4, K), False
+
+        def forward(self, inputs):
+            return self.a(inputs) if self.one else (self.a(inputs) + self.b(inputs)) / 2
+
+    model = Averaging()
+    assert told(model).startswith("Averaging has two heads, 'a' and 'b', and averages them; ")
+    model.one = True
+    assert find_head(model, INPUTS).name == "a"
+
+
+def test_a_head_under_autocast_is_found():
+    class Autocast(Tail):
+        def forward(self, inputs):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.fc(inputs.bfloat16())
+
+    assert find_head(Autocast(None).eval(), INPUTS).name == "fc"
 
 
 def test_a_head_that_runs_twice():

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import traceback
 from collections import UserDict
-from threading import Lock
 from typing import NamedTuple
 
 import pytest
@@ -19,10 +19,19 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from network_reference import same_state, small_cnn, state_of
+from network_reference import same_state, seeded, small_cnn, state_of
 from tailcut.errors import DataError
 from tailcut.network.batches import read, require_order
-from tailcut.network.stream import accuracy, first_input, logits_of, own_copy
+from tailcut.network.stream import (
+    accuracy,
+    first_input,
+    logits_of,
+    on_input,
+    own_copy,
+    reading_numbers,
+    runnable,
+    type_of,
+)
 
 X, Y, INDEX = torch.arange(6.0).reshape(3, 2), torch.tensor([0, 2, 1]), torch.tensor([5, 3, 4])
 DATA = TensorDataset(X, Y)
@@ -312,21 +321,6 @@ def test_a_copy_is_in_evaluation_mode_and_the_original_as_it_was():
     assert len(model[-1]._forward_hooks) == 1
 
 
-def test_a_module_that_cannot_be_copied_is_refused():
-    model = nn.Linear(2, 2)
-    model.lock = Lock()
-    assert told(own_copy, model) == (
-        "a Linear that cannot be copied (cannot pickle '_thread.lock' object); wanted a module "
-        "that copy.deepcopy accepts. Load its state_dict into a fresh instance and pass that one."
-    )
-
-
-def test_a_module_with_a_computed_tensor_cannot_be_copied():
-    model = nn.Linear(2, 2)
-    model.cached = model(torch.ones(1, 2))
-    assert told(own_copy, model).startswith("a Linear that cannot be copied (Only Tensors ")
-
-
 def test_the_hook_on_an_input_is_gone_after_an_error():
     module = nn.Linear(2, 2)
     with pytest.raises(RuntimeError), first_input(module):
@@ -339,3 +333,123 @@ def test_accuracy_counts_samples_not_batches():
     right, wrong = torch.eye(3), torch.eye(3)[[1, 2, 0]]
     loader = [(right, torch.arange(3)), (wrong[:1], torch.tensor([0]))]
     assert accuracy(model, loader) == 3 / 4
+
+
+@pytest.mark.parametrize("own", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("given", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_floating_inputs_are_cast_to_the_type_of_the_network(own, given):
+    model = Returns(lambda logits: logits).to(own)
+    assert torch.equal(logits_of(model, X.to(given)), model.fc(X.to(own)))
+    assert torch.equal(logits_of(model, {"inputs": X.to(given)}), model.fc(X.to(own)))
+
+
+def test_a_network_of_several_types_gets_its_inputs_as_they_are():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1, dtype=torch.float64))
+            self.fc = nn.Linear(2, 3).half()
+
+        def forward(self, inputs):
+            assert inputs.dtype == torch.float16
+            return self.fc(inputs)
+
+    model = Mixed()
+    assert type_of(model) is None
+    assert torch.equal(logits_of(model, X.half()), model.fc(X.half()))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.bool])
+def test_integers_become_numbers_where_the_network_takes_no_integers(dtype):
+    model = Returns(lambda logits: logits)
+    assert torch.equal(runnable(model, X.to(dtype)), X.to(dtype).float())
+    assert runnable(model.double(), X.to(dtype)).dtype == torch.float64
+    assert runnable(model, X.double()).dtype == torch.float64
+
+
+def test_integers_stay_integers_where_the_network_takes_them():
+    class OneHot(Returns):
+        def forward(self, inputs):
+            return self.fc(nn.functional.one_hot(inputs, 2).float().sum(1))
+
+    tokens = torch.tensor([[0, 1, 1], [1, 1, 0]])
+    embedded = nn.Sequential(nn.Embedding(2, 4), nn.Flatten(), nn.Linear(12, 3))
+    for model in (OneHot(None), embedded):
+        assert runnable(model, tokens) is tokens
+    assert runnable(embedded, tokens + 1) is not None  # neither way runs: it is told of later
+    assert runnable(embedded, tokens + 1).dtype == torch.int64
+
+
+def test_copies_of_a_network_that_reads_numbers_read_numbers():
+    model = small_cnn()
+    pixels = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=seeded())
+    twin = own_copy(reading_numbers(own_copy(model)))
+    assert torch.equal(logits_of(twin, pixels), logits_of(own_copy(model), pixels.float()))
+    assert not model._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (
+            nn.Linear(5, 3),
+            X,
+            "Linear cannot run on inputs of shape (3, 2) and type torch.float32 (RuntimeError: "
+            "mat1 and mat2 shapes cannot be multiplied (3x2 and 5x3))",
+        ),
+        (
+            small_cnn(),
+            torch.zeros(2, 1, 16, 16),
+            "Sequential cannot run on inputs of shape (2, 1, 16, 16) and type torch.float32 "
+            "(RuntimeError: Given groups=1, weight of size [8, 3, 3, 3], expected input[2, 1, 16, "
+            "16] to have 3 channels, but got 1 channels instead)",
+        ),
+        (
+            nn.Embedding(4, 3),
+            torch.tensor([1, 4]),
+            "Embedding cannot run on inputs of shape (2,) and type torch.int64 (IndexError: index "
+            "out of range in self)",
+        ),
+        (
+            Returns(lambda _: {}["missing"]),
+            {"inputs": X},
+            "Returns cannot run on the inputs inputs (3, 2) torch.float32 (KeyError: 'missing')",
+        ),
+    ],
+)
+def test_inputs_that_a_network_cannot_run_on_are_described_with_the_cause(model, inputs, message):
+    with pytest.raises(DataError) as caught:
+        logits_of(model, inputs)
+    assert str(caught.value) == (
+        f"{message}; wanted inputs of the shape and type that the network was trained on. Check "
+        "what the loader yields; calling the network on one batch shows where."
+    )
+    assert caught.value.__cause__ is not None
+
+
+def test_a_bug_in_the_forward_pass_keeps_its_cause_and_its_line():
+    def bug(logits):
+        return logits.no_such_method()
+
+    with pytest.raises(DataError) as caught:
+        logits_of(Returns(bug), X)
+    cause = caught.value.__cause__
+    assert isinstance(cause, AttributeError)
+    assert traceback.extract_tb(cause.__traceback__)[-1].name == "bug"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), KeyboardInterrupt()]
+)
+def test_no_memory_and_an_interrupt_stay_what_they_are(error):
+    def fail(_):
+        raise error
+
+    with pytest.raises(type(error)):
+        logits_of(Returns(fail), X)
+
+
+def test_a_fault_of_ours_inside_a_forward_pass_is_no_fault_of_the_inputs():
+    model = nn.Linear(2, 3)
+    with on_input({model: lambda _: 1 / 0}), pytest.raises(ZeroDivisionError):
+        logits_of(model, X)

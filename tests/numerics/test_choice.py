@@ -94,6 +94,29 @@ def test_a_gain_reads_as_points():
     assert str(Gain(0.0523, -0.0101, 0.11, 100, 0.03)) == "+5.2 points [-1.0, +11.0]"
 
 
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (None, "+40.0 points [-100.0, +100.0]"),
+        (0.9, "+10.0 points [-90.0, +10.0]"),
+        (0.0, "+40.0 points [+0.0, +100.0]"),
+        (1.0, "+0.0 points [-100.0, +0.0]"),
+    ],
+)
+def test_a_gain_is_told_within_what_is_possible_and_decides_as_it_is(before, told):
+    gain = Gain(0.4, -1.3, 1.5, 100, 0.03, before)
+    assert str(gain) == told
+    assert (gain.mean, gain.low, gain.high) == (0.4, -1.3, 1.5)
+
+
+def test_the_accuracy_before_is_that_of_the_untouched_network():
+    hits_N1 = coin_tosses(200, 1)
+    choice = choose(scores_with(hits_N1.expand(-1, 2)), LABELS)
+    assert choice.gain.before == pytest.approx(float(hits_N1.double().mean()))
+    assert -choice.gain.before <= choice.gain.possible[1] <= choice.gain.possible[2]
+    assert choice.gain.possible[2] <= 1 - choice.gain.before
+
+
 def test_candidates_identical_to_the_untouched_network_leave_it():
     hits_N1 = coin_tosses(200, 1)
     choice = choose(scores_with(hits_N1.expand(-1, 6)), LABELS)

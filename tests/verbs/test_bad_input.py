@@ -191,6 +191,68 @@ def test_a_holdout_of_few_distinct_values_may_repeat_what_the_training_data_repe
 
 def test_a_single_output_is_no_classifier():
     assert refused(nn.Linear(8, 1), [(INPUTS, LABELS)]) == (
-        "Linear has one output; wanted one logit for each class, two for yes and no. Wrap the "
-        "model so that it returns two logits, the first of them 0."
+        "Linear has one output; wanted one logit for each class, two for yes and no. Replace the "
+        "last layer, of weight w and bias b, by a Linear with two outputs: weight "
+        "torch.cat([0 * w, w]), bias torch.cat([0 * b, b])."
     )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "seen"),
+    [
+        (INPUTS[:20, :7], "inputs of shape (20, 7) and type torch.float32 (RuntimeError: mat1 "),
+        (INPUTS[:20, None, None], "inputs of shape (20, 1, 1, 8) and type torch.float32 ("),
+    ],
+)
+def test_a_holdout_of_another_shape_is_named_as_the_holdout(model, inputs, seen):
+    message = refused(model, [(INPUTS, LABELS)], [(inputs, LABELS[:20])])
+    if inputs.ndim == 2:
+        assert message.startswith(f"the held-out samples: Sequential cannot run on {seen}")
+    else:
+        assert message.startswith(
+            "the held-out samples: Sequential returned a Tensor of shape (20, 1, 1, 3)"
+        )
+
+
+def test_labels_of_a_holdout_are_named_as_those_of_the_holdout(model):
+    message = refused(model, [(INPUTS, LABELS)], [(INPUTS[:20] + 1, LABELS[:20] + 1)])
+    assert message.startswith(
+        "the held-out samples: batch 0 has the label 3; wanted integers 0..2. "
+    )
+
+
+def test_clean_batches_of_another_width_are_named_as_the_clean_ones(model):
+    clean = [(INPUTS[:20, :7], LABELS[:20])]
+    message = refused(model, [(INPUTS, LABELS)], clean=clean)
+    assert message.startswith(
+        "the samples with true labels: Sequential cannot run on inputs of shape (20, 7)"
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_another_floating_type_gives_the_verdict_of_the_networks_own(model, dtype):
+    dials = {"depth": "head", "readout": "lda", "rank": 2, "progress": False, "force": True}
+    few = INPUTS.to(dtype).float()  # so that nothing is lost by the rounding itself
+    plain = tailcut.repair(model, [(few, LABELS)], [(few[:30] + 1, LABELS[:30])], **dials)
+    cast = tailcut.repair(
+        model,
+        [(few.to(dtype), LABELS)],
+        [((few[:30] + 1).to(dtype).float().double(), LABELS[:30])],
+        **dials,
+    )
+    assert cast.model.state_dict().keys() == plain.model.state_dict().keys()
+    assert cast.model[2].weight.dtype == torch.float32
+    assert cast.predict_proba(INPUTS.to(dtype)).shape == (60, 3)
+
+
+def test_whole_numbers_for_a_network_without_an_embedding_are_numbers(model):
+    counts = (INPUTS * 10).round()
+    held = (counts[:20] + 1, LABELS[:20])
+    dials = {"views": [], "depth": "head", "readout": "lda", "rank": 2, "force": True}
+    plain = tailcut.repair(model, [(counts, LABELS)], [held], **dials)
+    whole = tailcut.repair(model, [(counts.long(), LABELS)], [(held[0].short(), held[1])], **dials)
+    assert torch.equal(whole.model[2].weight, plain.model[2].weight)
+    assert not whole.model._forward_pre_hooks
+    assert (whole.predict_proba(counts.int()) == whole.predict_proba(counts)).all()
+    features = [whole.features([(inputs, LABELS)]) for inputs in (counts, counts.long())]
+    assert torch.equal(*features)

@@ -1,9 +1,15 @@
 """diagnose: the findings, with their controls."""
 
+from io import StringIO
+
 import pytest
 import torch
+from rich.console import Console
 
 import tailcut
+from tailcut.report.page import page
+from tailcut.tables import verdict
+from tailcut.verbs.summary import summarise
 
 
 def diagnosed(done, **options):
@@ -55,6 +61,19 @@ def test_reference_ranks_are_reported_and_the_repr_tells_the_verdict(memoriser):
     assert set(state.references) == {"Marchenko-Pastur", "Gavish-Donoho", "parallel analysis"}
     assert repr(state).startswith("Diagnosis(cut: ")
     assert "label noise about" in repr(state)
+
+
+def test_noise_that_no_view_brings_to_light_cannot_be_told(memoriser):
+    state = diagnosed(memoriser, views=[], depth="head")
+    assert state.memorisation > 0.9
+    assert state.noise is None
+    assert "; label noise cannot be told" in repr(state)
+    summary = summarise(state)
+    assert summary["noise"] is None
+    console = Console(width=120, file=StringIO())
+    console.print(verdict(summary))
+    assert "cannot be told" in console.file.getvalue()
+    assert '<dd class="big">cannot be told</dd>' in page(summary)
 
 
 @pytest.mark.parametrize("form", ["list", "array", "tensor"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import tailcut
 from reference import gaussian
@@ -72,3 +73,33 @@ def test_a_material_tells_itself_in_words():
     assert str(Material(1, 2)) == (
         " on labels inferred in one round, after 2 rounds of self-training"
     )
+
+
+def _with_a_class_that_is_given_only_by_mistake(gap, seed=0):
+    """Class 2 lies over both others alike, so inference takes every sample away from it."""
+    true_N = torch.arange(300) % 2
+    inputs = torch.randn(300, 4, generator=torch.Generator().manual_seed(seed))
+    inputs[:, 0] += gap * true_N
+    return inputs, torch.where(torch.arange(300) % 10 < 2, 2, true_N)
+
+
+def _network_of_two_classes_and_one_more(gap):
+    head = nn.Linear(4, 3)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.weight[:, 0] = torch.tensor([-1.0, 1.0, 0.0]) / gap
+        head.bias.copy_(torch.tensor([0.5, -0.5, -5.0]))
+    return head
+
+
+@pytest.mark.parametrize("gap", [30, 1000])
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_class_that_vanishes_from_the_inferred_labels_is_no_error(gap, judged):
+    train = [_with_a_class_that_is_given_only_by_mistake(gap)]
+    holdout = [_with_a_class_that_is_given_only_by_mistake(gap, seed=1)] if judged else None
+    model = _network_of_two_classes_and_one_more(gap)
+    dials = {"views": [], "depth": "head", "progress": False}
+    assert tailcut.repair(model, train, holdout, **dials).verdict != "cut"
+    issues = tailcut.find_label_issues(model, train, holdout, **dials)
+    assert (issues["given_label"][issues["is_label_issue"]] == 2).all()
+    assert issues["is_label_issue"].sum() == pytest.approx(60, abs=6)

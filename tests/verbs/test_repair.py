@@ -3,10 +3,12 @@
 import copy
 import errno
 import json
+from io import StringIO
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 import tailcut
@@ -15,6 +17,8 @@ from tailcut.lab.networks import build
 from tailcut.network import store
 from tailcut.network.stream import accuracy
 from tailcut.numerics.calibration import calibration_error
+from tailcut.report.page import page
+from tailcut.tables import verdict
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +184,7 @@ def test_a_holdout_too_small_to_be_sure_leaves_it_to_the_training_labels(memoris
     )
     assert fix.summary["holdout"]["interval"][0] < 0 < fix.summary["holdout"]["gain"]
     assert fix.verdict == "cut"
-    assert fix.reason.endswith("% of the training labels or more look wrong")
+    assert fix.reason.endswith("% of the training labels look wrong")
     assert fix.summary["clean"]["after"] > fix.summary["clean"]["before"] + 0.1
 
 
@@ -208,7 +212,12 @@ def test_without_a_holdout_wrong_labels_are_inferred_and_cut(memoriser):
     assert (fix.verdict, fix.readout) == ("cut", "lda")
     assert (fix.strength, fix.denoising) == (float("inf"), 2)
     assert fix.summary["noise"]["rate"] == pytest.approx(0.375, abs=0.05)
-    assert "% of the training labels or more look wrong" in fix.reason
+    assert ": unchecked, as no held-out labels judged it; " in fix.reason
+    assert fix.reason.endswith(" % of the training labels look wrong")
+    console = Console(width=120, file=StringIO())
+    console.print(verdict(fix.summary))
+    assert "unchecked: no held-out labels judged it" in console.file.getvalue()
+    assert '<dd class="big">unchecked</dd>' in page(fix.summary)
     assert fix.summary["holdout"] is None
     assert fix.summary["clean"]["after"] > memoriser.trained.oracle_epoch.test + 0.01
 
@@ -222,9 +231,9 @@ def test_labels_that_are_all_remembered_say_what_to_bring(memoriser):
         progress=False,
     )
     assert fix.verdict == "unknown"
-    assert fix.reason.endswith(
-        "too few to cut without held-out labels to judge by; bring 500 held-out samples, noisy "
-        "labels will do"
+    assert fix.reason == (
+        "how many labels are wrong cannot be told where the network remembers them so well; bring "
+        "500 held-out samples, noisy labels will do"
     )
     assert fix.undo_tensors == {}
 
@@ -284,7 +293,8 @@ def test_a_cut_asked_for_is_made(memoriser, readout):
     assert (fix.verdict, fix.readout, fix.rank, fix.strength) == ("cut", readout, 9, float("inf"))
     inferred = " on labels inferred in 4 rounds"
     labels = "" if readout == "project" else inferred
-    assert fix.reason == f"{readout} at rank 9{labels}, as asked for"
+    unchecked = "unchecked, as no held-out labels judged it"
+    assert fix.reason == f"{readout} at rank 9{labels}, as asked for: {unchecked}"
 
 
 def test_fewer_samples_than_features_work_and_an_impossible_rank_names_the_limit(memoriser):

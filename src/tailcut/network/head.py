@@ -57,7 +57,8 @@ class Head:
                 wanted="a head that runs once",
                 advice="Fold several crops or views of a sample into the batch instead",
             )
-        return self._rows(model, seen[0], logits_NK), logits_NK
+        received = seen[0].to(self.module(model).weight.dtype)  # as under autocast it is another
+        return self._rows(model, received, logits_NK), logits_NK
 
     def _rows(self, model: nn.Module, received: Tensor, logits_NK: Tensor) -> Tensor:
         """One feature row a sample: of several positions, the one that gave the logits.
@@ -113,7 +114,8 @@ def find_head(model: nn.Module, inputs: Inputs) -> Head:
         raise HeadError(
             f"{type(model).__name__} has one output",
             wanted="one logit for each class, two for yes and no",
-            advice="Wrap the model so that it returns two logits, the first of them 0",
+            advice="Replace the last layer, of weight w and bias b, by a Linear with two outputs: "
+            "weight torch.cat([0 * w, w]), bias torch.cat([0 * b, b])",
         )
     trials: dict[str, float | HeadError] = {}
     for head in (_as_head(model, name) for name in reversed(ran)):
@@ -182,8 +184,27 @@ def _tolerance(logits_NK: Tensor) -> float:
 
 def plain(module: nn.Linear | nn.Conv2d) -> bool:
     """Whether weight and bias are parameters, not computed from others at every step."""
+    return not _is_computed(module, "weight") and not _is_computed(module, "bias")
+
+
+def _is_computed(module: nn.Module, key: str) -> bool:
     own = dict(module.named_parameters(recurse=False))
-    return "weight" in own and (module.bias is None or "bias" in own)
+    return getattr(module, key) is not None and key not in own
+
+
+def _computation(module: nn.Module, key: str) -> tuple[str, str]:
+    """How a tensor of the head is computed, and what makes it a plain parameter again."""
+    tools, held = "torch.nn.utils", module.state_dict()
+    if nn.utils.parametrize.is_parametrized(module, key):
+        call = f"Call {tools}.parametrize.remove_parametrizations on it first"
+        return "by a parametrization", call
+    if f"{key}_mask" in held:
+        return "by pruning", f'Call {tools}.prune.remove(head, "{key}") first'
+    if f"{key}_g" in held:
+        return "by weight_norm", f'Call {tools}.remove_weight_norm(head, "{key}") first'
+    if f"{key}_orig" in held:
+        return "by spectral_norm", f'Call {tools}.remove_spectral_norm(head, "{key}") first'
+    return "elsewhere", f"Set head.{key} = torch.nn.Parameter(head.{key}.detach()) first"
 
 
 def sharers(model: nn.Module, module: nn.Module) -> list[str]:
@@ -200,11 +221,12 @@ def sharers(model: nn.Module, module: nn.Module) -> list[str]:
 def _require_own_weight(model: nn.Module, head: Head) -> None:
     """Folding writes into weight and bias, so nobody else may share or compute them."""
     name, module = head.name, head.module(model)
-    if not plain(module):
+    if computed := next((key for key in ("weight", "bias") if _is_computed(module, key)), None):
+        how, remedy = _computation(module, computed)
         raise HeadError(
-            f"the weight of the head {name!r} is computed by a parametrization",
-            wanted="a head whose weight is a plain parameter",
-            advice="Call torch.nn.utils.parametrize.remove_parametrizations on it first",
+            f"the {computed} of the head {name!r} is computed {how}",
+            wanted=f"a head whose {computed} is a plain parameter",
+            advice=remedy,
         )
     if others := sharers(model, module):
         raise HeadError(

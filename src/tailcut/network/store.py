@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tailcut.errors import StoreError
+from tailcut.network.modules import load_state, state_of
 
 SCHEMA = 1
 """Of every JSON file and safetensors header that tailcut writes."""
@@ -209,7 +210,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         StoreError: Names or shapes that differ, all of them named; the model is then as before.
     """
     tensors = load_tensors(path)
-    wanted = model.state_dict()
+    wanted = state_of(model)
     missing = sorted(set(wanted) - set(tensors))
     unknown = sorted(set(tensors) - set(wanted))
     shapes = [
@@ -225,7 +226,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
             wanted="the state_dict of this very network",
             advice="Check the model's name and number of classes, or the weights file",
         )
-    model.load_state_dict(tensors, strict=True)
+    load_state(model, tensors)
     return model
 
 

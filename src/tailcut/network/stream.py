@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
-from tailcut.errors import DataError
+from tailcut.errors import DataError, TailcutError, out_of_memory
 from tailcut.network.batches import read
+from tailcut.network.modules import copied
 
 
 def usual_device() -> str:
@@ -27,19 +28,21 @@ def own_copy(model: nn.Module, device: torch.device | str | None = None) -> nn.M
     Its convolutions lie channels last, which is the faster order for evaluation.
 
     Raises:
-        DataError: A module that cannot be copied.
+        DataError: A module that cannot be copied, or a device that is not there.
     """
-    try:
-        twin = copy.deepcopy(model)
-    except (RuntimeError, TypeError) as cause:
-        raise DataError(
-            f"a {type(model).__name__} that cannot be copied ({cause})",
-            wanted="a module that copy.deepcopy accepts",
-            advice="Load its state_dict into a fresh instance and pass that one",
-        ) from cause
+    twin = copied(model)
     evaluated(twin).requires_grad_(requires_grad=False)
     nn.utils.convert_conv2d_weight_memory_format(twin, torch.channels_last)
-    return twin if device is None else twin.to(device)
+    try:
+        return twin if device is None else twin.to(device)
+    except (RuntimeError, AssertionError, TypeError) as cause:
+        if out_of_memory(cause):
+            raise
+        raise DataError(
+            f"no device {device!r} here",
+            wanted="a device that torch has, such as 'cpu' or 'cuda'",
+            advice="Correct device=, or leave it out to work where the network is",
+        ) from cause
 
 
 def evaluated(model: nn.Module) -> nn.Module:
@@ -55,11 +58,55 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
-def to_device(inputs: Inputs, device: torch.device) -> Inputs:
-    """Inputs on a device."""
+def type_of(model: nn.Module) -> torch.dtype | None:
+    """The floating type of all its parameters; None if there are several, or no parameters."""
+    found = {each.dtype for each in model.parameters() if each.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
+
+
+def fitted(inputs: Inputs, model: nn.Module) -> Inputs:
+    """Inputs on the model's device, floating ones in its type; integers stay what they are."""
+    device, dtype = device_of(model), type_of(model)
+
+    def fit(tensor: Tensor) -> Tensor:
+        return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
     if isinstance(inputs, Tensor):
-        return inputs.to(device)
-    return {key: value.to(device) for key, value in inputs.items()}
+        return fit(inputs)
+    return {key: fit(value) for key, value in inputs.items()}
+
+
+def runnable(model: nn.Module, inputs: Inputs) -> Inputs:
+    """Inputs as they are, or integers as floating numbers where the model cannot run on integers.
+
+    Token numbers stay integers, as the model can run on them; pixels and counts that go into
+    a linear layer do not.
+    """
+    if not isinstance(inputs, Tensor) or inputs.is_floating_point() or inputs.is_complex():
+        return inputs
+    numbers, few = inputs.to(type_of(model) or torch.float32), slice(8)
+    if not _runs(model, inputs[few]) and _runs(model, numbers[few]):
+        return numbers
+    return inputs
+
+
+def reading_numbers(model: nn.Module) -> nn.Module:
+    """Let a model of ours take integers as floating numbers from now on; its copies do, too."""
+    model.register_forward_pre_hook(_as_numbers)
+    return model
+
+
+def _as_numbers(model: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    dtype = type_of(model) or torch.float32
+    return tuple(each.to(dtype) if isinstance(each, Tensor) else each for each in args)
+
+
+def _runs(model: nn.Module, inputs: Inputs) -> bool:
+    try:
+        logits_of(model, inputs)
+    except DataError:
+        return False
+    return True
 
 
 @torch.no_grad()
@@ -67,11 +114,11 @@ def logits_of(model: nn.Module, inputs: Inputs) -> Tensor:
     """Logits (N x K) of a model that returns a tensor, a tuple, or an output with `.logits`.
 
     Raises:
-        DataError: Something else, or another shape.
+        DataError: Something else, another shape, or inputs that the model cannot run on.
     """
-    inputs = to_device(inputs, device_of(model))
+    inputs = fitted(inputs, model)
     samples = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
-    output = _logits_in(_call(model, inputs), type(model).__name__)
+    output = _logits_in(_run(model, inputs), type(model).__name__)
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != samples:
         shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""
         raise DataError(
@@ -101,6 +148,47 @@ def _logits_in(output: Any, name: str) -> Any:
             advice="Wrap the model so that it returns its classification logits alone",
         )
     return output[0]
+
+
+def _run(model: nn.Module, inputs: Inputs) -> Any:
+    """What the model returns: what it raises is about its inputs, unless it is our own fault."""
+    try:
+        with _uncompiled():
+            return _call(model, inputs)
+    except TailcutError:
+        raise
+    except Exception as cause:
+        if out_of_memory(cause) or _ours(cause):
+            raise
+        told = str(cause).strip().partition("\n")[0][:200].rstrip(".")
+        raise DataError(
+            f"{type(model).__name__} cannot run on {described(inputs)} "
+            f"({type(cause).__name__}: {told})",
+            wanted="inputs of the shape and type that the network was trained on",
+            advice="Check what the loader yields; calling the network on one batch shows where",
+        ) from cause
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Compiled parts of a network run as they are written, or they would not call our hooks."""
+    stance = getattr(torch.compiler, "set_stance", None)  # since torch 2.6
+    return nullcontext() if stance is None else stance("force_eager")
+
+
+def _ours(error: Exception) -> bool:
+    """Whether it comes from what we do inside a forward pass."""
+    frames = [
+        frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return any(name.startswith("tailcut.network.") for name in frames[2:])
+
+
+def described(inputs: Inputs) -> str:
+    """Shape and type, for sentences."""
+    if isinstance(inputs, Tensor):
+        return f"inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}"
+    parts = [f"{key} {tuple(each.shape)} {each.dtype}" for key, each in inputs.items()]
+    return f"the inputs {', '.join(parts)}"
 
 
 def _call(model: nn.Module, inputs: Inputs) -> Any:

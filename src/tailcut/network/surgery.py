@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tailcut._typing import Inputs
 from tailcut.errors import HeadError
 from tailcut.network.head import Head
+from tailcut.network.modules import copied, load_state, state_of
 from tailcut.network.stream import logits_of
 from tailcut.numerics.readout import Readout
 
@@ -72,16 +73,16 @@ def equivalence(
 
 def changed_tensors(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
     """The tensors of `before` that `after` holds otherwise: all that an undo needs."""
-    new = after.state_dict()
+    new = state_of(after)
     return {
         name: tensor.detach().cpu().clone()
-        for name, tensor in before.state_dict().items()
+        for name, tensor in state_of(before).items()
         if not torch.equal(tensor, new[name].to(tensor.device))
     }
 
 
 def with_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
     """A copy of the model with some tensors of its state replaced, bit for bit."""
-    twin = copy.deepcopy(model)
-    twin.load_state_dict({**twin.state_dict(), **tensors}, strict=True)
+    twin = copied(model)
+    load_state(twin, {**state_of(twin), **tensors})
     return twin

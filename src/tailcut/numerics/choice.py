@@ -27,6 +27,8 @@ class Gain:
         high: Upper end.
         n: Samples.
         given: After minus before, -1..1, on the given labels as they are.
+        before: Accuracy before, 0..1, on the given labels; None if unknown. No gain is told that
+            is larger than what is missing from 1, and no loss that is larger than this.
     """
 
     mean: float
@@ -34,9 +36,12 @@ class Gain:
     high: float
     n: int
     given: float
+    before: float | None = None
 
     @classmethod
-    def paired(cls, difference_N: Tensor, given: float | None = None) -> Gain:
+    def paired(
+        cls, difference_N: Tensor, given: float | None = None, before: float | None = None
+    ) -> Gain:
         """From after minus before for each sample: -1, 0 or 1, or the same of credits.
 
         The interval of Agresti & Min (2005) for matched pairs: Wald's after half a sample has
@@ -46,6 +51,7 @@ class Gain:
         Args:
             difference_N: On true labels, see `true_credits`.
             given: The mean on given labels, if it is another.
+            before: See `Gain`.
         """
         n, difference_N = len(difference_N), difference_N.double()
         changed_n = difference_N[difference_N != 0]
@@ -54,10 +60,21 @@ class Gain:
         square = (float(difference_N.square().sum()) + size) / (n + 2)
         reach = 1.959964 * math.sqrt((square - centre**2) / (n + 2))
         mean = float(difference_N.mean())
-        return cls(mean, centre - reach, centre + reach, n, mean if given is None else given)
+        given = mean if given is None else given
+        return cls(mean, centre - reach, centre + reach, n, given, before)
+
+    @property
+    def possible(self) -> tuple[float, float, float]:
+        """Mean, lower and upper end as they can be: what is told, while the raw ones decide."""
+        lowest, highest = (-1, 1) if self.before is None else (0 - self.before, 1 - self.before)
+        mean, low, high = (
+            min(max(each, lowest), highest) for each in (self.mean, self.low, self.high)
+        )
+        return mean, low, high
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        mean, low, high = (100 * each for each in self.possible)
+        return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +174,7 @@ def cross_fitted(
     before_N = scores.predictions_NC[:, 0]
     given = float(((picked_N == labels_N).double() - (before_N == labels_N).double()).mean())
     difference_N = credits_KK[labels_N, picked_N] - credits_KK[labels_N, before_N]
-    return Gain.paired(difference_N, given)
+    return Gain.paired(difference_N, given, float((before_N == labels_N).double().mean()))
 
 
 def best_with_handicaps(losses_NC: Tensor, handicaps_C: Tensor) -> int:

@@ -20,6 +20,9 @@ _SAMPLES = 5_000
 _START = 0.4
 _TURNS = 10
 
+_VANISHED = 1e-6
+"""Samples of a class, in all, below which there is nothing to take its mean of."""
+
 
 @dataclass(frozen=True, eq=False)
 class Noise:
@@ -280,20 +283,29 @@ class Folds:
         """Expectation maximisation over the true labels: the state after each round.
 
         A round fits the readout of each fold to the posteriors of the others (in the first
-        round to the given labels), and takes the posteriors anew from what it says.
+        round to the given labels), and takes the posteriors anew from what it says. Where a class
+        has no samples left that speak for it, nothing more can be inferred: the state stays.
 
         Args:
             rounds: At least 1.
             evidence: See `Latent.labels`.
 
         Raises:
-            DataError: A class without a sample outside some fold.
+            DataError: A class without a given label outside some fold.
         """
         soft_NK = torch.nn.functional.one_hot(self.given_N, self.classes).double()
-        for _ in range(rounds):
-            state = Latent.of(self.out_of_fold(soft_NK), self.given_N)
+        state = Latent.of(self.out_of_fold(soft_NK), self.given_N)
+        for turn in range(rounds):
+            if turn and self.every_class_in(soft_NK):
+                state = Latent.of(self.out_of_fold(soft_NK), self.given_N)
             yield state
             soft_NK = state.labels(evidence)
+
+    def every_class_in(self, soft_NK: Tensor) -> bool:
+        """Whether each class has samples, or fractions of them, outside every fold."""
+        sums = [soft_NK[self.fold_N == fold].sum(0) for fold in range(len(self.others))]
+        outside = [sum(sums) - mine for mine in sums]
+        return bool((torch.stack(outside) > _VANISHED).all())
 
     def self_trained(self, soft_NK: Tensor, rounds: int) -> Latent:
         """The state after rounds in which no given label has a part any more.
@@ -311,7 +323,10 @@ class Folds:
         """
         logits_NK = self.out_of_fold(soft_NK)
         for _ in range(rounds - 1):
-            logits_NK = self.out_of_fold(torch.softmax(logits_NK, 1))
+            soft_NK = torch.softmax(logits_NK, 1)
+            if not self.every_class_in(soft_NK):
+                break
+            logits_NK = self.out_of_fold(soft_NK)
         return Latent.of(logits_NK, self.given_N, temperature=1.0)
 
 

@@ -67,7 +67,7 @@ def find_label_issues(
         DataError: Data that cannot be used, a loader whose order changes, without an index, or a
             network that does not predict its training labels.
     """
-    check_options(depth, views=views)
+    check_options(depth, views=views, seed=seed)
     for loader in () if force else (train, holdout):
         require_same_names(model, loader)
     train, holdout = Passes(train, ordered=True), opened(holdout, "held-out samples")

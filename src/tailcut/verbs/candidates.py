@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.errors import concerning
 from tailcut.network.batches import Batch, read
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
 from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
-from tailcut.numerics.latent import Reading
+from tailcut.numerics.latent import Noise, Reading
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.origin import through_origin
 from tailcut.numerics.readout import Readout
@@ -104,6 +105,13 @@ class Weighed:
         """A candidate in words."""
         return self.candidates[index].told(str(self.groundwork.coverage))
 
+    @property
+    def noise(self) -> Noise | None:
+        """As the jury reads its labels; None where it cannot be told."""
+        if self.reading is None or not self.groundwork.tells_noise:
+            return None
+        return self.reading.noise
+
     def best_cut(self) -> int:
         """The candidate to choose, the untouched network aside; without a jury the last."""
         return len(self.candidates) - 1 if self.choice is None else self.choice.best
@@ -177,7 +185,8 @@ class Weighed:
             table["accuracy"] = self.choice.accuracy_C.numpy()
             table["log_loss"] = self.choice.loss_C.numpy()
         if clean is not None:
-            table["clean"] = self.accuracies_on(clean)
+            with concerning("the samples with true labels"):
+                table["clean"] = self.accuracies_on(clean)
         table["chosen"] = table.index == chosen
         return table
 

@@ -13,6 +13,7 @@ from tailcut.verbs.missing import told_of_missing_bias
 _ENOUGH_NOISE = 0.1
 _ENOUGH_READ = 0.12
 """Of the labels found wrong, to cut: by inference alone, and by the jury's own reading."""
+_UNCHECKED = "unchecked, as no held-out labels judged it"
 _BRING = "bring 500 held-out samples, noisy labels will do"
 
 
@@ -68,8 +69,9 @@ def _by_gain(weighed: Weighed) -> Decision:
 def _as_asked(weighed: Weighed, seed: int) -> Decision:
     index, gain = weighed.best_cut(), weighed.cross_fitted_gain(seed)
     told = f"{weighed.told(index)}, as asked for"
-    if gain is not None and weighed.jury is not None:
-        told = f"{told}: {_told(gain, weighed.jury, weighed.reading)}"
+    if gain is None or weighed.jury is None:
+        return Decision("cut", index, f"{told}: {_UNCHECKED}", gain)
+    told = f"{told}: {_told(gain, weighed.jury, weighed.reading)}"
     return Decision("cut", index, told, gain)
 
 
@@ -85,10 +87,14 @@ def _unjudged(weighed: Weighed) -> Decision:
     if not reading.informed:
         doubt = "the features tell too little of the training labels to judge a cut by them"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
+    if reading.noise.rate < _ENOUGH_NOISE and not weighed.groundwork.tells_noise:
+        doubt = "how many labels are wrong cannot be told where the network remembers them so well"
+        return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
     if reading.noise.rate < _ENOUGH_NOISE:
         doubt = f"{_found(reading)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    return Decision("cut", 1, f"{weighed.told(1)}: {_found(reading)}", None)
+    told = f"{weighed.told(1)}: {_UNCHECKED}; {_found(reading)}"
+    return Decision("cut", 1, told, None)
 
 
 def _told(gain: Gain, jury: Jury, reading: Reading | None) -> str:
@@ -111,4 +117,4 @@ def _suspicious(weighed: Weighed) -> Reading | None:
 
 
 def _found(reading: Reading) -> str:
-    return f"{100 * reading.noise.rate:.0f} % of the training labels or more look wrong"
+    return f"{100 * reading.noise.rate:.0f} % of the training labels look wrong"

@@ -89,9 +89,9 @@ class Diagnosis:
         views: What each view keeps and what it forgets.
         layers: Which layers the filters reach, and why not the others; None where no layer was
             to be filtered.
-        noise: Estimated label noise, rather too low than too high where labels are
-            remembered under every view; None where some class has hardly a sample, or for
-            readout="project", which fits no labels.
+        noise: Estimated label noise; None where it cannot be told: where labels are remembered
+            under every view, where some class has hardly a sample, or for readout="project",
+            which fits no labels.
         segregation: Where signal and noise sit; None without true training labels.
         holdout: On the held-out given labels; the gain after the cut is cross-fitted.
         clean: On true labels, if passed.
@@ -129,10 +129,10 @@ class Diagnosis:
         return ranks
 
     def __repr__(self) -> str:
-        noise = "" if self.noise is None else f"; label noise about {100 * self.noise.rate:.0f} %"
+        rate = "cannot be told" if self.noise is None else f"about {100 * self.noise.rate:.0f} %"
         memory = "" if self.memorisation is None else f", memorisation {self.memorisation:.2f}"
         return (
-            f"Diagnosis({self.verdict}: {self.reason}{noise}{memory}, effective rank "
+            f"Diagnosis({self.verdict}: {self.reason}; label noise {rate}{memory}, effective rank "
             f"{self.spectrum.effective_rank:.1f} of {self.spectrum.width})"
         )
 
@@ -207,7 +207,7 @@ def examine(
     step: Steps,
 ) -> tuple[Diagnosis, Cut, Head]:
     """The work behind `diagnose` and `repair`: the findings, the cut network and its head."""
-    check_options(depth, readout, rank, views)
+    check_options(depth, readout, rank, views, seed)
     clean_N, clean_batches = _told_apart(clean)
     for loader in () if force else (train, holdout, clean_batches):
         require_same_names(model, loader)
@@ -236,7 +236,7 @@ def examine(
         agreement=found.agreement,
         views=weighed.groundwork.screened,
         layers=weighed.groundwork.coverage,
-        noise=None if weighed.reading is None else weighed.reading.noise,
+        noise=weighed.noise,
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(weighed.jury, weighed.accuracy_of(0), decision.gain, decision.index),
         clean=_on_true_labels(found, made, train, clean_N, clean_batches),

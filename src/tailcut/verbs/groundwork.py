@@ -98,6 +98,19 @@ class Groundwork:
         """Share of the labels that the network lets go of under each of these views, 0..1."""
         return 1 - max([0, *(each.memorisation for each in self.screened if each.kept)])
 
+    @property
+    def tells_noise(self) -> bool:
+        """Whether the noise can be told: under some view the network lets go of what it remembers.
+
+        Without views the samples as they are must tell, and without a holdout the share of
+        their labels that is predicted, which is as much as can be remembered.
+        """
+        kept = [each.memorisation for each in self.screened if each.kept]
+        plain = self.survey.memorisation
+        return (
+            min(kept or [self.survey.agreement.share if plain is None else plain]) <= MEMORY_CEILING
+        )
+
     def network(self, chosen: Filter) -> nn.Module:
         """The network behind a filter: the same whenever it is asked for."""
         return _truncated(self.survey, self.layers, chosen)

@@ -117,6 +117,8 @@ def infer(
         states = (_to_choose_from if groundwork.jury else _unjudged)(half, evidence)
         for material, state in states:
             labels_NK = state.labels(0 if material.self_training else evidence)
+            if not half.every_class_in(labels_NK):
+                continue  # no readout can be fitted to labels of which a class has vanished
             found.moments[material] = folds.relabelled(whole, labels_NK)
             found.readings[material] = state.reading
     return found
@@ -175,7 +177,7 @@ def _to_choose_from(folds: Folds, evidence: float) -> Iterator[tuple[Material, L
             soft_NK = state.labels(evidence)
             if rounds in _TRIED:
                 yield Material(rounds), state
-        if rounds in _SELF_TRAINED:
+        if rounds in _SELF_TRAINED and folds.every_class_in(soft_NK):
             trained = folds.self_trained(soft_NK, SELF_TRAINING)
             yield Material(rounds, SELF_TRAINING), trained
 
@@ -184,8 +186,9 @@ def _unjudged(folds: Folds, evidence: float) -> Iterator[tuple[Material, Latent]
     """What `Inferred.preferred` may prefer."""
     *_, inferred = folds.latents(ROUNDS, evidence)
     yield Material(ROUNDS), inferred
-    trained = folds.self_trained(inferred.labels(evidence), SELF_TRAINING)
-    yield Material(ROUNDS, SELF_TRAINING), trained
+    soft_NK = inferred.labels(evidence)
+    if folds.every_class_in(soft_NK):
+        yield Material(ROUNDS, SELF_TRAINING), folds.self_trained(soft_NK, SELF_TRAINING)
 
 
 def _counted(rounds: int) -> str:

@@ -13,15 +13,20 @@ from tailcut.network.views import as_views
 from tailcut.verbs.candidates import READOUTS
 
 DEPTHS = ("auto", "head", "all")
+LARGEST_SEED = 2**63 - 1
 
 
 def check_options(
-    depth: Any = "auto", readout: Any = "auto", rank: Any = "auto", views: Any = "auto"
+    depth: Any = "auto",
+    readout: Any = "auto",
+    rank: Any = "auto",
+    views: Any = "auto",
+    seed: Any = 0,
 ) -> None:
     """Refuse values that no dial has.
 
     Raises:
-        DataError: An unknown depth, readout, rank or view.
+        DataError: An unknown depth, readout, rank or view, or a seed that no generator takes.
     """
     as_views(views, torch.empty(0))
     _one_of("depth", depth, DEPTHS)
@@ -31,6 +36,16 @@ def check_options(
             f"rank={rank!r}",
             wanted='"auto" or a whole number of at least 1',
             advice="Correct the rank",
+        )
+    if (
+        isinstance(seed, bool)
+        or not isinstance(seed, Integral)
+        or not 0 <= int(seed) <= LARGEST_SEED
+    ):
+        raise DataError(
+            f"seed={seed!r}",
+            wanted=f"a whole number from 0 to {LARGEST_SEED}",
+            advice="Correct the seed",
         )
 
 

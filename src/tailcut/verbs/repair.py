@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from tailcut.errors import HeadError, StoreError
 from tailcut.network import store
 from tailcut.network.batches import read
 from tailcut.network.head import Head
-from tailcut.network.stream import evaluated, logits_of, own_copy
+from tailcut.network.modules import copied, inner, load_state, network_in, state_of
+from tailcut.network.stream import evaluated, logits_of, own_copy, runnable
 from tailcut.network.surgery import changed_tensors, folded, with_tensors
 from tailcut.network.views import Views
 from tailcut.numerics.curve import RankCurve
@@ -110,14 +110,14 @@ class Repair:
         estimated noise. Else they are the network's own.
         """
         given: Inputs = inputs if not isinstance(inputs, np.ndarray) else torch.from_numpy(inputs)
-        if isinstance(given, Tensor) and given.is_floating_point():
-            given = given.to(next(self.model.parameters()).dtype)
+        given = runnable(self.model, given)
         return torch.softmax(logits_of(self.model, given).float(), 1).cpu().numpy()
 
     def features(self, loader: Batches) -> Tensor:
         """Penultimate features (N x D) of the repaired network, on the CPU."""
+        model = inner(self.model)
         parts = [
-            self.head.features_and_logits(self.model, batch.inputs)[0].cpu()
+            self.head.features_and_logits(model, runnable(model, batch.inputs))[0].cpu()
             for batch in read(loader)
         ]
         return torch.cat(parts)
@@ -142,7 +142,7 @@ class Repair:
         if hasattr(network, "save_pretrained"):
             store.write_folder_atomically(directory / "repaired", network.save_pretrained)
         else:
-            store.save_tensors(directory / "repaired.safetensors", network.state_dict())
+            store.save_tensors(directory / "repaired.safetensors", state_of(network))
         store.save_tensors(directory / "undo.safetensors", self.undo_tensors)
         runs.save_spectrum(directory / "spectrum.safetensors", self.spectrum, self.head)
         runs.write(directory, self.summary)
@@ -217,7 +217,8 @@ def repair(
             device=device,
             step=step,
         )
-    network = _like(model, made.model.state_dict())
+    model = network_in(model)
+    network = _like(model, state_of(made.model))
     undo_tensors = changed_tensors(_ready(model), network)
     return Repair(summarise(diagnosis), diagnosis.spectrum, head, undo_tensors, network)
 
@@ -239,10 +240,11 @@ def load(directory: str | Path, model: nn.Module | None = None) -> Repair:
     undo_tensors = store.load_tensors(directory / "undo.safetensors")
     network = None
     if model is not None and (directory / "repaired").is_dir():
-        kind: Any = type(model)
+        kind: Any = type(network_in(model))
         network = kind.from_pretrained(directory / "repaired").eval()
     elif model is not None:
-        network = store.load_weights(_ready(model), directory / "repaired.safetensors")
+        network = _ready(network_in(model))
+        store.load_weights(network, directory / "repaired.safetensors")
     return Repair(summary, spectrum, head, undo_tensors, network)
 
 
@@ -264,10 +266,11 @@ def truncate(
         HeadError: No such layer.
         DataError: A rank that the spectrum does not have, or no bias with a centred one.
     """
-    twin = own_copy(model)
+    model = network_in(model)
+    twin = own_copy(inner(model))
     found = _head_of_width(twin, spectrum.width, head)
     readout = Readout.project(spectrum, *found.parameters(twin))
-    return _like(model, folded(twin, found, *readout.fold(rank)).state_dict())
+    return _like(model, state_of(folded(twin, found, *readout.fold(rank))))
 
 
 def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
@@ -282,7 +285,9 @@ def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
         raise HeadError(
             f"{type(model).__name__} has no linear layer{told} that reads {width} features",
             wanted="the head whose input features the spectrum describes",
-            advice=f"Name it with head=...; of this width it has {', '.join(linear) or 'none'}",
+            advice=f"Name it with head=...; of this width it has {', '.join(linear)}"
+            if linear
+            else "Pass the network that the spectrum was taken of",
         )
     module = linear[wanted]
     return Head(wanted, width, module.out_features, module.bias is not None)
@@ -290,11 +295,11 @@ def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
 
 def _ready(model: nn.Module) -> nn.Module:
     """A copy as it is measured: in evaluation mode, with the weights that it has there."""
-    return evaluated(copy.deepcopy(model))
+    return evaluated(copied(model))
 
 
 def _like(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
     """A copy of the model with another state: its device, flags and dtypes, ready to predict."""
     twin = _ready(model)
-    twin.load_state_dict(state, strict=True)
+    load_state(inner(twin), state)
     return twin

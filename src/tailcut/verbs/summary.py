@@ -92,12 +92,8 @@ def _judged(judged: Judged | None) -> dict[str, Any] | None:
 def _held_out(diagnosis: Diagnosis) -> dict[str, Any] | None:
     if diagnosis.holdout is None or diagnosis.gain is None:
         return None
-    gain = diagnosis.gain
-    return {
-        **(_judged(diagnosis.holdout) or {}),
-        "gain": gain.mean,
-        "interval": [gain.low, gain.high],
-    }
+    mean, low, high = diagnosis.gain.possible
+    return {**(_judged(diagnosis.holdout) or {}), "gain": mean, "interval": [low, high]}
 
 
 def _curve(curve: RankCurve | None) -> dict[str, Any] | None:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
-from tailcut.errors import DataError
+from tailcut.errors import DataError, concerning
 from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head, find_head
+from tailcut.network.modules import inner, network_in
 from tailcut.network.sample import RandomSample, fingerprints
-from tailcut.network.stream import hits, own_copy
+from tailcut.network.stream import hits, own_copy, reading_numbers, runnable
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import permuted_within
 from tailcut.numerics.spectrum import Spectrum
@@ -97,7 +98,9 @@ def survey(
         HeadError: No head that gives the logits.
         DataError: Data that cannot be used, or a holdout that overlaps the training data.
     """
-    twin, first = own_copy(model, device), next(read(train)).inputs
+    twin, first = own_copy(inner(network_in(model)), device), next(read(train)).inputs
+    if runnable(twin, first) is not first:
+        reading_numbers(twin)
     head, size = find_head(twin, first), _sample_size(first)
     known = ("clean", "given", *PERMUTED) if clean_N is not None else ("given",)
     moments = Moments(head.width, head.classes, known)
@@ -190,10 +193,11 @@ def _held_out(
         return [], None
     repeated = sum(count for count in seen.values() if count > 1) / seen.total()
     sample, right, copies = RandomSample(size, seed), 0, 0
-    for batch in read(holdout, classes):
-        right += hits(twin, batch.inputs, batch.labels)
-        copies += sum(mark in seen for mark in fingerprints(batch.inputs).tolist())
-        sample.update(batch)
+    with concerning("the held-out samples"):
+        for batch in read(holdout, classes):
+            right += hits(twin, batch.inputs, batch.labels)
+            copies += sum(mark in seen for mark in fingerprints(batch.inputs).tolist())
+            sample.update(batch)
     if copies > (_OVERLAP + repeated) * sample.seen:
         raise DataError(
             f"{copies} of {sample.seen} held-out samples are also training samples",
