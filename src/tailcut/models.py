@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tailcut.errors import DataError, SpecError
 from tailcut.lab.networks import build
 from tailcut.network.store import load_weights
+from tailcut.vision import make_importable
 from tailcut.words import Collate, extra, factory, is_module, readable
 
 
@@ -76,6 +77,7 @@ def _lab(name: str) -> Opened:
 
 
 def _torchvision(name: str) -> Opened:
+    make_importable()
     models = extra("torchvision", "images").models
     if name not in models.list_models():
         raise SpecError(
@@ -94,6 +96,7 @@ def _torchvision(name: str) -> Opened:
 
 
 def _timm(name: str) -> Opened:
+    make_importable()
     timm = extra("timm", "timm")
     if not timm.is_model(name):
         raise SpecError(
@@ -120,6 +123,7 @@ def _hub(name: str) -> Opened:
     kind = transformers.AutoConfig.from_pretrained(name)
     names = kind.architectures or [""]
     if "ImageClassification" in names[0]:
+        make_importable()
         processor = transformers.AutoImageProcessor.from_pretrained(name)
         auto = transformers.AutoModelForImageClassification
         collate: dict[str, Collate] = {

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import torch
+
+from tailcut import vision
 from tailcut.errors import SpecError, TailcutError
 
 Collate = Callable[[list[Any]], Any]
@@ -38,14 +41,14 @@ def factory(word: str) -> Any:
     module_name, _, function = word.partition(":")
     _search_here()
     try:
-        made = getattr(importlib.import_module(module_name), function)
+        made = vision.retried(lambda: getattr(importlib.import_module(module_name), function))
     except (ImportError, AttributeError) as cause:
         raise SpecError(
             f"{word!r} cannot be imported ({cause})",
             wanted="package.module:function that Python finds",
             advice="Run from the folder of the module, or install its package",
         ) from None
-    return made()
+    return vision.retried(made)
 
 
 def is_module(name: str) -> bool:
@@ -63,9 +66,16 @@ def extra(module: str, name: str) -> Any:
     """An optional package, or an error that names the extra which brings it."""
     try:
         return importlib.import_module(module)
-    except ImportError as cause:
+    except ModuleNotFoundError as cause:
         raise SpecError(
             f"{module} cannot be imported ({cause})",
             wanted=f"tailcut with the extra {name!r}",
             advice=f"Run: pip install 'tailcut[{name}]'",
+        ) from None
+    except Exception as cause:  # noqa: BLE001 compiled packages that do not fit raise anything
+        told = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        raise SpecError(
+            f"{module} is installed and cannot be imported ({told.rstrip('.')})",
+            wanted=f"a {module} that fits torch {torch.__version__}",
+            advice=f"Install releases of torch, torchvision and {module} that belong together",
         ) from None
