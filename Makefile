@@ -2,9 +2,10 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+MIN := .venv-min/bin
+INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-min fuzz lint docs dist clean
 
 demo: .venv/core
 	$(BIN)/tailcut demo
@@ -12,6 +13,13 @@ demo: .venv/core
 # Two processes; a file stays in one, so that its networks are trained once.
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# The same tests with the oldest releases that pyproject.toml admits. Those warn of each other.
+test-min: .venv-min/test
+	$(MIN)/pytest -n 2 --dist loadfile -W default $(TESTS)
+
+fuzz: .venv/test
+	TAILCUT_FUZZ=10000 $(BIN)/pytest -n 2 tests/fuzz
 
 lint: .venv/test
 	$(BIN)/ruff check
@@ -21,18 +29,26 @@ lint: .venv/test
 docs: .venv/core
 	$(BIN)/python docs/figure.py
 
+dist: .venv/test
+	$(BIN)/python -m hatchling build
+
 # torch first, by itself: whatever comes later must be content with this build.
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) torch
-	$(PIP) -e .
+	$(BIN)/python $(INSTALL) -c constraints.txt torch
+	$(BIN)/python $(INSTALL) -c constraints.txt -e .
 	touch $@
 
-# torchvision without its dependencies: it would ask for another build of torch.
 .venv/test: .venv/core
-	$(PIP) --no-deps torchvision
-	$(PIP) -e '.[test]'
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[test]'
+	touch $@
+
+# Those releases have wheels for Python 3.10 and 3.11: `make test-min PYTHON=python3.10`.
+.venv-min/test: pyproject.toml constraints-min.txt
+	$(PYTHON) -m venv .venv-min
+	$(MIN)/python $(INSTALL) -c constraints-min.txt -e '.[test]'
 	touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv .venv-min dist runs/*-demo .pytest_cache .hypothesis .ruff_cache
+	find src tests benchmarks docs -name __pycache__ -exec rm -rf {} +

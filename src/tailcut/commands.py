@@ -92,7 +92,7 @@ def audit(options: Options, config: str) -> int:
     if run.out is None or not run.out.endswith(".csv"):
         started(path.parent, "audit", config)
     store.write_text(path, issues.to_csv())
-    flagged = int(issues["is_label_issue"].sum())
+    flagged = issues["is_label_issue"].tolist().count(True)
     told = {"samples": len(issues), "issues": flagged, "file": str(path)}
     tell(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", told)
     return 0

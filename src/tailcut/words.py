@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tailcut.errors import SpecError, TailcutError, out_of_memory
 
 Collate = Callable[[list[Any]], Any]
@@ -94,16 +96,17 @@ def extra(module: str, name: str) -> Any:
     """An optional package, or an error that names the extra which brings it."""
     try:
         return importlib.import_module(module)
-    except ImportError as cause:
+    except ModuleNotFoundError as cause:
         raise SpecError(
             f"{module} cannot be imported ({cause})",
             wanted=f"tailcut with the extra {name!r}",
             advice=f"Run: pip install 'tailcut[{name}]'",
         ) from None
-    except RuntimeError as cause:
-        # torchvision's compiled operators do not load beside a torch of another build
+    except Exception as cause:
+        # compiled packages that do not fit torch raise anything
+        told = str(cause).strip().partition("\n")[0] or type(cause).__name__
         raise SpecError(
-            f"{module} cannot be imported ({str(cause).partition(chr(10))[0].rstrip('.')})",
-            wanted="torch and torchvision of the same build",
-            advice="Install both from one index, such as https://download.pytorch.org/whl/cpu",
+            f"{module} is installed and cannot be imported ({told.rstrip('.')})",
+            wanted=f"a {module} that fits torch {torch.__version__}",
+            advice=f"Install releases of torch, torchvision and {module} that belong together",
         ) from cause

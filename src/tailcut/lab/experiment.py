@@ -104,7 +104,7 @@ def save(experiment: Experiment, directory: Path, about: dict[str, Any]) -> None
         "fit": experiment.fit,
         "baselines": experiment.baselines(),
         "best_epoch": experiment.trained.oracle_epoch.epoch,
-        "seconds": {"train": float(epochs["seconds"].sum())},
+        "seconds": {"train": sum(epoch.seconds for epoch in experiment.trained.epochs)},
     }
     store.write_json(directory / "result.json", summary)
 
