@@ -106,7 +106,6 @@ def _lab(name: str) -> Opened:
 
 
 def _torchvision(name: str) -> Opened:
-    make_importable()
     models = extra("torchvision", "images").models
     if name not in models.list_models():
         raise SpecError(
@@ -125,7 +124,6 @@ def _torchvision(name: str) -> Opened:
 
 
 def _timm(name: str) -> Opened:
-    make_importable()
     timm = extra("timm", "timm")
     if not timm.is_model(name):
         raise SpecError(

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tailcut.cli import main
 from tailcut.configs import require_plain
@@ -295,9 +296,9 @@ def test_a_package_that_was_built_for_another_torch_is_told_in_one_line(tmp_path
     with pytest.raises(SpecError) as caught:
         extra("my_operators", "images")
     assert str(caught.value) == (
-        "my_operators cannot be imported (operator my_operators::nms does not exist); wanted torch "
-        "and torchvision of the same build. Install both from one index, such as "
-        "https://download.pytorch.org/whl/cpu."
+        "my_operators is installed and cannot be imported (operator my_operators::nms does not "
+        f"exist); wanted a my_operators that fits torch {torch.__version__}. Install releases of "
+        "torch, torchvision and my_operators that belong together."
     )
 
 
