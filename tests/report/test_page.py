@@ -141,7 +141,7 @@ def test_a_denoised_network_says_so(full):
     assert "23 of 512 readout: lda; 7 of 8 layers denoised at 2 " in text
     assert "on the features of the truncated network" in text
     both = seen(page({**full, "denoising": 3.0}))
-    assert "every layer truncated at strength 300 and denoised at 3 " in both
+    assert "7 of 8 layers truncated at strength 300 and denoised at 3 " in both
 
 
 def test_a_cut_that_was_asked_for_is_not_called_a_gain(full):

@@ -87,7 +87,7 @@ def test_where_the_missing_bias_keeps_the_gain_small_the_reason_says_so(judged, 
         _, _, told = fix.reason.partition("; the head has no bias, which keeps the gain small: ")
         told, _, rest = told.removeprefix("with one the best readout gets ").partition(" ")
         assert float(told) > 10
-        assert rest == "points more of the held-out labels"
+        assert rest.startswith("points more of the held-out labels")
     else:
         assert "; the head has no bias, which changes " in fix.reason
-        assert fix.reason.endswith(" % of the predictions")
+        assert " % of the predictions" in fix.reason

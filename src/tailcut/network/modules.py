@@ -174,10 +174,16 @@ def _require_layers(network: nn.Module) -> None:
 
 
 def _is_packed(module: nn.Module) -> bool:
-    """Whether the weight of a linear layer is integers, or a tensor that stands for others."""
+    """Whether the weight of a linear layer is integers, or a tensor that stands for others.
+
+    One that is computed is not looked at: in training mode that may change the network.
+    """
     if not isinstance(module, (nn.Linear, nn.Conv2d)):
         return False
-    weight = module.weight
+    held = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    weight = dict(held).get("weight")
+    if weight is None:
+        return False
     return not weight.is_floating_point() or is_traceable_wrapper_subclass(weight)
 
 
