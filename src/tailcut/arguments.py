@@ -144,8 +144,6 @@ class Training:
         _rate(self.rate)
         _at_least("train", self.train, 1, "Choose another number")
         _at_least("holdout", self.holdout, 2, "Choose another number")
-        _at_least("epochs", self.epochs, 1, "Choose another number")
-        _at_least("batch_size", self.batch_size, 1, "Choose another number")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise SpecError(
                 f"--learning_rate {self.learning_rate}",

@@ -56,19 +56,23 @@ def new_directory(
         config: What is written.
         check: Raises for a directory that holds something else, before anything is written there.
     """
-    directory = place_for(run, command)
-    check(directory)
-    return started(directory, command, config)
+    return started(place_for(run, command, check), command, config)
 
 
-def place_for(run: Run, command: str) -> Path:
+def place_for(run: Run, command: str, check: Callable[[Path], object] = lambda _: None) -> Path:
     """Where the run will write, checked before any work and left as it is.
+
+    Args:
+        run: May name it.
+        command: In the name of a new one.
+        check: See `new_directory`.
 
     Raises:
         SpecError: A file, a place that cannot be written to, or a run of another command.
     """
     directory = _new_under_runs(command) if run.out is None else Path(run.out)
     require_writable(directory)
+    check(directory)
     held = directory / CONFIG
     if held.is_file():
         first = held.read_text(encoding="utf-8", errors="replace").partition("\n")[0]

@@ -106,6 +106,7 @@ def test_weights_that_were_forgotten_leave_the_network_and_stop_the_audit(
     result = json.loads(out)
     assert (code, result["verdict"]) == (0, "unknown")
     assert result["agreement"]["train"] < 0.3 < result["agreement"]["features"]
+    words[-1] = tmp_path / "audit"
     code, out, err = run(capsys, "audit", *words)
     assert (code, out) == (2, "")
     assert err.startswith("tailcut: error: the network predicts ")

@@ -439,7 +439,8 @@ def test_a_bug_in_the_forward_pass_keeps_its_cause_and_its_line():
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), KeyboardInterrupt()]
+    "error",
+    [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory."), KeyboardInterrupt()],
 )
 def test_no_memory_and_an_interrupt_stay_what_they_are(error):
     def fail(_):

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
@@ -188,8 +187,8 @@ def _is_packed(module: nn.Module) -> bool:
 
 
 def _flattened(network: torch.fx.GraphModule) -> bool:
-    """Whether it calls operations with its weights, as torch.export leaves it."""
-    return any(isinstance(node.target, OpOverload) for node in network.graph.nodes)
+    """Whether it calls operations on its weights and has no layers, as torch.export leaves it."""
+    return not any(isinstance(each, (nn.Linear, nn.Conv2d)) for each in network.modules())
 
 
 def _without_layers(network: nn.Module, what: str, advice: str) -> DataError:
