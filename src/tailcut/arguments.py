@@ -53,7 +53,8 @@ class Inputs:
     Attributes:
         data: DATA the network was trained on, with those labels, noisy or not.
         holdout: DATA it was not trained on; noisy labels will do, 500 rows are enough.
-        weights: File of weights for MODEL: safetensors, or a torch file of tensors only.
+        weights: File of weights for MODEL: safetensors, or a torch file of tensors only; FILE:KEY
+            names one of several dicts of weights in it, such as last.pt:model_ema.
         batch_size: Rows a batch.
         classes: Of the network, if the data does not hold all of them.
         force: Go on although the network does not predict its training labels.

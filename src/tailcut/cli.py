@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
 import os
 import sys
+import warnings
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from tailcut.arguments import (
     Run,
     Training,
 )
-from tailcut.errors import TailcutError, out_of_memory
+from tailcut.errors import TailcutError, TailcutWarning, out_of_memory
 from tailcut.interrupts import INTERRUPTED, MESSAGE, is_interrupt, leaving_at_once
 
 MODEL = "torchvision:NAME, timm:NAME, hf:DIR_OR_ID, lab:NAME or package.module:factory"
@@ -34,6 +36,8 @@ _NO_PLACE = {
     errno.EACCES,
     errno.EDQUOT,
     errno.EEXIST,
+    errno.EFBIG,
+    errno.EIO,
     errno.EISDIR,
     errno.ELOOP,
     errno.ENAMETOOLONG,
@@ -171,7 +175,8 @@ def _run(words: Sequence[str]) -> int:
         name, options, config = _parsed(words)
         room = "lab_commands" if name.startswith("lab_") else "commands"
         commands = importlib.import_module(f"tailcut.{room}")
-    return getattr(commands, name)(options, config)
+    with _notes(shown=not options["run"].quiet):
+        return getattr(commands, name)(options, config)
 
 
 def _subcommand(words: Sequence[str]) -> Sequence[str]:
@@ -179,6 +184,23 @@ def _subcommand(words: Sequence[str]) -> Sequence[str]:
     if words[:1] == ["lab"]:
         return words[: 1 + (words[1:2] != [] and words[1] in LAB_COMMANDS)]
     return words[:1] if words and words[0] in COMMANDS else []
+
+
+@contextlib.contextmanager
+def _notes(*, shown: bool) -> Iterator[None]:
+    """What was made to fit is told on stderr, in one line each."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always" if shown else "ignore", TailcutWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, TailcutWarning):
+                sys.stderr.write(f"tailcut: note: {' '.join(str(message).split())}\n")
+            else:
+                usual(message, category, *rest)
+
+        warnings.showwarning = show
+        yield
 
 
 def _parsed(arguments: Sequence[str]) -> tuple[str, dict[str, Any], str]:

@@ -45,6 +45,10 @@ class SpecError(TailcutError):
     """A MODEL or DATA word of the command line that names nothing."""
 
 
+class TailcutWarning(UserWarning):
+    """What was made to fit, and how: the command line prints it to stderr as a note."""
+
+
 @contextmanager
 def concerning(what: str) -> Iterator[None]:
     """Errors inside say first what they are about, such as one of several data sets."""
