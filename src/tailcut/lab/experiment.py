@@ -16,6 +16,7 @@ from tailcut.lab.data import Problem, Samples, cifar10_problem, digits_problem
 from tailcut.lab.networks import build
 from tailcut.lab.training import Epoch, Recipe, State, Trained, train
 from tailcut.network import store
+from tailcut.network.files import change_as_one, write_atomically
 from tailcut.network.stream import accuracy
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
@@ -91,7 +92,11 @@ def conduct(
 
 
 def save(experiment: Experiment, directory: Path, about: dict[str, Any]) -> None:
-    """The weights, the noisy data as npz, the epochs as a table, and `result.json` last."""
+    """The weights, the noisy data as npz, the epochs as a table, and `result.json`, as one."""
+    change_as_one(directory, lambda place: _write(experiment, place, about))
+
+
+def _write(experiment: Experiment, directory: Path, about: dict[str, Any]) -> None:
     for name in STATES:
         store.save_tensors(directory / f"{name}.safetensors", getattr(experiment.trained, name))
     for name in ("train", "holdout", "test"):
@@ -119,4 +124,4 @@ def save_npz(path: Path, samples: Samples) -> None:
         with place.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
-    store.write_atomically(path, write)
+    write_atomically(path, write)

@@ -21,6 +21,7 @@ from tailcut.lab.networks import build
 from tailcut.lab.probe import Record, probe
 from tailcut.lab.training import DIGITS, Epoch, Recipe, train
 from tailcut.network import store
+from tailcut.network.checkpoints import load_checkpoint
 from tailcut.network.stream import usual_device
 
 _DIGITS = 4
@@ -289,7 +290,7 @@ class _Kept:
         """Every probe up to the checkpoint, from which no way leads back."""
         if not self.begun:
             return
-        content = store.load_checkpoint(checkpoint)
+        content = load_checkpoint(checkpoint)
         over = len(content.get("epochs", ())) if isinstance(content, dict) else 0
         missed = [epoch for epoch in wanted if epoch <= over and epoch not in self.probes]
         if missed:

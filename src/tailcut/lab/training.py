@@ -16,7 +16,8 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from tailcut.errors import DataError, StoreError
 from tailcut.lab.data import Problem
-from tailcut.network import store
+from tailcut.network.checkpoints import load_checkpoint
+from tailcut.network.files import write_atomically
 from tailcut.network.stream import accuracy, device_of
 
 State = dict[str, Tensor]
@@ -261,13 +262,13 @@ def _keep(checkpoint: Path, parts: dict[str, Any], trained: Trained, about: dict
     content["epochs"] = [asdict(epoch) for epoch in trained.epochs]
     content["oracle"], content["noisy"] = trained.oracle, trained.noisy
     content["about"] = about
-    store.write_atomically(checkpoint, lambda place: torch.save(content, place))
+    write_atomically(checkpoint, lambda place: torch.save(content, place))
 
 
 def _resumed(checkpoint: Path | None, parts: dict[str, Any], about: dict[str, Any]) -> Trained:
     if checkpoint is None or not checkpoint.is_file():
         return Trained()
-    content = store.load_checkpoint(checkpoint)
+    content = load_checkpoint(checkpoint)
     theirs = content.get("about") if isinstance(content, dict) else None
     if theirs != about:
         raise StoreError(

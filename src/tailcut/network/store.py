@@ -1,93 +1,63 @@
-"""Files that appear whole or not at all: safetensors and JSON, versioned, never pickle."""
+"""What tailcut writes and reads back: safetensors and JSON, versioned and sealed, never pickle.
+
+A sealed file holds the sha256 of all its bytes, taken with zeros in the place of its own digits.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import pickle
 import re
-import shutil
-import uuid
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from tailcut.errors import StoreError
-from tailcut.network.modules import load_state, state_of
+from tailcut.network.files import digest, first_line, write_atomically
 
 SCHEMA = 1
 """Of every JSON file and safetensors header that tailcut writes."""
+
+_SEAL = "sha256"
+_BLANK = "0" * 64
+_SEALED = re.compile(rb'sha256(?:": "|\\":\\")([0-9a-f]{64})')
+"""In JSON, and in JSON as a text of a safetensors header."""
+_OURS = "tailcut"
+"""Key of a safetensors header: one, because several are written in any order."""
+_MARKS = (b'"tailcut":"{', rb"\"schema\":\"1\",")
+"""Of a safetensors header of ours; where one of them is left, the seal must be right."""
 
 _NUMBERS = re.compile(r"\[\n\s*((?:[-+.\deE]+|null)(?:,\n\s*(?:[-+.\deE]+|null))*)\n\s*\]")
 """A list of numbers over several lines; no text holds a line break in JSON."""
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then rename it into place.
-
-    A full disk, an interrupt or an error leaves whatever was there before, and no litter.
-
-    Raises:
-        StoreError: A writer that failed for a reason of its own, such as a full disk.
-        OSError: As the system told it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except (SafetensorError, RuntimeError) as cause:
-        raise StoreError(
-            f"{path} could not be written ({_first_line(cause)})",
-            wanted="room on the disk and the right to write",
-            advice="Free some space, or write to another directory",
-        ) from cause
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-def write_folder_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
-    """Let `write` fill a temporary folder beside `path`, then put it in the place of the old."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = _beside(path), _beside(path)
-    try:
-        write(temporary)
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
-    finally:
-        if old.exists() and not path.exists():
-            old.replace(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-    return path
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-
-
 def write_text(path: str | Path, text: str) -> Path:
     """A text file (UTF-8)."""
-    return write_atomically(path, lambda place: place.write_text(text, encoding="utf-8"))
+    return write_atomically(path, lambda place: place.write_bytes(text.encode("utf-8")))
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
-    """A JSON object, a list of numbers on one line; NaN and infinities become null."""
-    text = json.dumps(plain(content), indent=2, allow_nan=False)
-    packed = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
-    return write_text(path, packed + "\n")
+    """A JSON object, a list of numbers on one line; NaN and infinities become null.
+
+    One with a `schema` is sealed by a last key, `sha256`, which `read_json` takes off again.
+    """
+    told = plain(content)
+    if "schema" in told:
+        told = {**{key: item for key, item in told.items() if key != _SEAL}, _SEAL: _BLANK}
+    text = json.dumps(told, indent=2, allow_nan=False)
+    packed = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
+
+    def write(place: Path) -> None:
+        place.write_bytes(packed.encode("utf-8"))
+        if "schema" in told:
+            _seal(place, place.stat().st_size)
+
+    return write_atomically(path, write)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -96,12 +66,18 @@ def read_json(path: str | Path) -> dict[str, Any]:
     Raises:
         StoreError: No file, damaged, of a later schema, or of one that is no number.
     """
+    return read_sealed_json(path)[0]
+
+
+def read_sealed_json(path: str | Path) -> tuple[dict[str, Any], bool]:
+    """The same, and whether a seal says that it is as it was written."""
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise _missing(path) from None
-    except ValueError as cause:
+        raw = path.read_bytes()
+        content = json.loads(raw.decode("utf-8"))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise missing(path) from None
+    except (OSError, ValueError, RecursionError) as cause:
         raise _not_json(path, cause) from None
     if not isinstance(content, dict):
         raise _not_json(path, f"but a {type(content).__name__}")
@@ -113,129 +89,131 @@ def read_json(path: str | Path) -> dict[str, Any]:
             wanted=f"schema {SCHEMA} or lower",
             advice="Update tailcut" if known else "Run the command again that wrote it",
         )
-    return content
+    return content, _take_seal_off(path, content, raw)
+
+
+def _take_seal_off(path: Path, content: dict[str, Any], raw: bytes) -> bool:
+    """Whether there was one; what looks like a seal must be a right one."""
+    last = next(reversed(content), "")
+    if not (isinstance(content.get(last), str) and len(content[last]) == len(_BLANK)):
+        if _SEAL in content:
+            raise _changed(path)
+        return False
+    if last != _SEAL or not _is_sealed(path, len(raw)):
+        raise _changed(path)
+    del content[_SEAL]
+    return True
 
 
 def save_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """A safetensors file; shared or strided tensors are copied out."""
+    """A sealed safetensors file, the same bytes each time; shared tensors are copied out."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    header = {"schema": str(SCHEMA), **(metadata or {})}
-    return write_atomically(path, lambda place: save_file(plain, place, header))
+    told = {"schema": str(SCHEMA), **(metadata or {})}
+    header = {_OURS: json.dumps({**told, _SEAL: _BLANK}, separators=(",", ":"), sort_keys=True)}
+
+    def write(place: Path) -> None:
+        save_file(plain, place, header)
+        _seal(place, _header_size(place))
+
+    return write_atomically(path, write)
 
 
 def load_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, or of a torch file that holds nothing but tensors.
-
-    A torch file may be a state_dict, or a dict with one under `state_dict` or `model`.
+    """Tensors of a safetensors file.
 
     Raises:
-        StoreError: No file, truncated, without tensors, or a pickle that would run code.
+        StoreError: No file, truncated, of another format, or changed since tailcut wrote it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise _missing(path)
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as cause:
-            raise _damaged(path, cause) from None
-    content = load_checkpoint(path)
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not (isinstance(content, Mapping) and all(isinstance(t, Tensor) for t in content.values())):
-        raise StoreError(
-            f"{path} holds a {type(content).__name__} that is not a dict of tensors",
-            wanted="a state_dict",
-            advice="Save the weights alone: torch.save(model.state_dict(), path)",
-        )
-    return {str(name): tensor for name, tensor in content.items()}
-
-
-def load_checkpoint(path: Path) -> Any:
-    """Content of a torch file: tensors, numbers, strings and containers of them.
-
-    Raises:
-        StoreError: Truncated, or a pickle that would run code.
-    """
+    require_file(path)
     try:
-        with warnings.catch_warnings():
-            # torch.load warns of pickle protocols that it then reads or refuses
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except Exception as cause:
-        if not isinstance(cause, pickle.UnpicklingError):
-            raise _damaged(path, cause) from cause
-        if not _is_pickle(path):
-            raise _damaged(path, "no torch file") from cause
-        raise StoreError(
-            f"{path} holds more than tensors, and loading it could run code",
-            wanted="a safetensors file, or a torch file of tensors only",
-            advice="Save the weights alone: torch.save(model.state_dict(), path)",
-        ) from None
-
-
-def _is_pickle(path: Path) -> bool:
-    """Whether it starts as torch's zip files or pickles do: then there is something to run."""
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80" or zipfile.is_zipfile(path)
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as cause:
+        raise damaged(path, cause) from None
+    _require_seal(path)
+    return tensors
 
 
 def metadata_of(path: str | Path) -> dict[str, str]:
-    """The header of a safetensors file; empty for other files.
+    """What a safetensors header tells; empty for other files.
 
     Raises:
-        StoreError: No file, or truncated.
+        StoreError: No file, truncated, or changed since tailcut wrote it.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         return {}
-    if not path.is_file():
-        raise _missing(path)
+    require_file(path)
     try:
         with safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
-    except SafetensorError as cause:
-        raise _damaged(path, cause) from None
+            told = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as cause:
+        raise damaged(path, cause) from None
+    _require_seal(path)
+    if _OURS in told:
+        told = json.loads(told[_OURS])
+        del told[_SEAL]
+    return told
 
 
-def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
-    """Load a weights file into a model, in place, strictly, and return the model.
-
-    Raises:
-        StoreError: Names or shapes that differ, all of them named; the model is then as before.
-    """
-    tensors = load_tensors(path)
-    wanted = state_of(model)
-    missing = sorted(set(wanted) - set(tensors))
-    unknown = sorted(set(tensors) - set(wanted))
-    shapes = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
-    ]
-    if missing or unknown or shapes:
-        parts = [("lacks", missing), ("has no use for", unknown), ("has other shapes for", shapes)]
-        told = "; ".join(f"{verb} {_few(names)}" for verb, names in parts if names)
-        raise StoreError(
-            f"{path} does not fit {type(model).__name__}: it {told}",
-            wanted="the state_dict of this very network",
-            advice="Check the model's name and number of classes, or the weights file",
-        )
-    load_state(model, tensors)
-    return model
+def _require_seal(path: Path) -> None:
+    """Refuse a file whose header is of ours and whose seal is gone or wrong."""
+    size = _header_size(path)
+    with path.open("rb") as file:
+        header = file.read(size)
+    if any(mark in header for mark in _MARKS) and not _is_sealed(path, size):
+        raise _changed(path)
 
 
-def _few(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _header_size(path: Path) -> int:
+    with path.open("rb") as file:
+        told = int.from_bytes(file.read(8), "little")
+    return min(8 + told, path.stat().st_size)
 
 
-def _missing(path: Path) -> StoreError:
+def _seal(path: Path, size: int) -> None:
+    """Write the digits where zeros stand for them, in the first bytes of a file."""
+    start, _ = _digits(path, size)
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(digest(path).encode())
+
+
+def _is_sealed(path: Path, size: int) -> bool:
+    start, stop = _digits(path, size)
+    with path.open("rb") as file:
+        file.seek(start)
+        found = file.read(stop - start)
+    return bool(found) and found == digest(path, blank=(start, stop)).encode()
+
+
+def _digits(path: Path, size: int) -> tuple[int, int]:
+    """Where the digits of a seal stand in the first bytes of a file; nowhere is (0, 0)."""
+    with path.open("rb") as file:
+        found = [match.span(1) for match in _SEALED.finditer(file.read(size))]
+    return found[-1] if found else (0, 0)
+
+
+def require_file(path: Path) -> None:
+    """Raises StoreError where there is no file."""
+    if not path.is_file():
+        raise missing(path)
+
+
+def missing(path: Path) -> StoreError:
+    """There is no such file."""
     return StoreError(f"no file at {path}", wanted="a file to read", advice="Check the path")
+
+
+def damaged(path: Path, cause: object) -> StoreError:
+    """Its content makes no sense."""
+    return StoreError(
+        f"{path} cannot be read ({first_line(cause)})",
+        wanted="a whole safetensors or torch file",
+        advice="It is truncated or of another format: copy or save it again",
+    )
 
 
 def _not_json(path: Path, cause: object) -> StoreError:
@@ -246,17 +224,12 @@ def _not_json(path: Path, cause: object) -> StoreError:
     )
 
 
-def _damaged(path: Path, cause: object) -> StoreError:
+def _changed(path: Path) -> StoreError:
     return StoreError(
-        f"{path} cannot be read ({_first_line(cause)})",
-        wanted="a whole safetensors or torch file",
-        advice="It is truncated or of another format: copy or save it again",
+        f"{path} is not as tailcut wrote it: its checksum differs",
+        wanted="the same bytes",
+        advice="It is damaged or was edited: copy it again, or run the command again that wrote it",
     )
-
-
-def _first_line(cause: object) -> str:
-    told = str(cause).strip().partition("\n")[0].partition(". ")[0] or type(cause).__name__
-    return told.rstrip(".")
 
 
 def plain(value: Any) -> Any:
