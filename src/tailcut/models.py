@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from tailcut.errors import DataError, SpecError, TailcutError, out_of_memory
 from tailcut.lab.networks import build
 from tailcut.network.modules import network_in
-from tailcut.network.store import load_weights
+from tailcut.network.pretrained import opened
+from tailcut.network.weights import load_weights
 from tailcut.readers.classes import Classes
 from tailcut.words import Collate, extra, factory, is_module, readable
 
@@ -166,7 +167,7 @@ def _hub(name: str) -> Opened:
                 tokenizer(items, padding=True, truncation=True, return_tensors="pt")
             )
         }
-    return Opened(collate, lambda _inputs, _classes: auto.from_pretrained(name), _names(kind))
+    return Opened(collate, lambda _inputs, _classes: opened(auto, name), _names(kind))
 
 
 def _names(config: Any) -> Classes | None:

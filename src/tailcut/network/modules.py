@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from tailcut.errors import DataError, out_of_memory
+from tailcut.network.wrapped import refuse_adapters
 
 _LOAD = (
     "Build the network, load its weights with network.load_state_dict(...), and pass the network"
@@ -27,7 +28,7 @@ def network_in(given: Any) -> nn.Module:
 
     Raises:
         DataError: No module, one whose layers cannot be read and rewritten (scripted, exported,
-            quantised), or one whose weights are not there (lazy, meta, sparse).
+            quantised, with adapters), or one whose weights are not there (lazy, meta, sparse).
     """
     if not isinstance(given, nn.Module):
         seen, advice = _instead_of_a_network(given)
@@ -39,6 +40,7 @@ def network_in(given: Any) -> nn.Module:
     network = given
     while type(network).__name__ == "OptimizedModule":  # its own module takes seconds to import
         network = network.get_submodule("_orig_mod")
+    refuse_adapters(network)
     _require_layers(network)
     for name, tensor in _tensors(network):
         _require_numbers(network, name, tensor)
