@@ -23,17 +23,18 @@ from tailcut.lab.subject import Subject
 from tailcut.lab.training import DIGITS
 from tailcut.network import store
 from tailcut.network.batches import read
+from tailcut.network.files import change_as_one
 from tailcut.readers.class_map import class_map
 from tailcut.readers.columns import Columns
-from tailcut.report.page import page
 from tailcut.running import (
+    CONFIG,
     Bar,
     Screen,
     device_of_run,
-    new_directory,
-    place_for,
+    require_place,
     require_writable,
-    started,
+    run_directory,
+    stamped,
     tell,
 )
 from tailcut.tables import comparison, verdict
@@ -46,14 +47,15 @@ Options = Mapping[str, Any]
 def repair(options: Options, config: str) -> int:
     """`tailcut repair`."""
     run, dials = options["run"], options["dials"]
-    device, directory = device_of_run(run), place_for(run, "repair")
+    device = device_of_run(run)
+    require_place(run, "repair")
     opened = _open(options["model"], options["inputs"], dials.clean)
     fix = tailcut.repair(
         opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
     fix.summary["title"] = f"tailcut repair {options['model']}"
-    started(directory, "repair", config)
-    fix.save(directory)
+    with run_directory(run, "repair") as directory:
+        fix.save(directory, config=stamped("repair", config))
     _tell(run, fix.summary, directory)
     return 0
 
@@ -61,14 +63,17 @@ def repair(options: Options, config: str) -> int:
 def diagnose(options: Options, config: str) -> int:
     """`tailcut diagnose`."""
     run, dials = options["run"], options["dials"]
-    device, directory = device_of_run(run), place_for(run, "diagnose")
+    device = device_of_run(run)
+    require_place(run, "diagnose")
+    if run.out is not None:
+        runs.refuse_repair(Path(run.out))
     opened = _open(options["model"], options["inputs"], dials.clean)
     found = tailcut.diagnose(
         opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
     summary = summarise(found, title=f"tailcut diagnose {options['model']}")
-    started(directory, "diagnose", config)
-    runs.write(directory, summary)
+    with run_directory(run, "diagnose") as directory:
+        runs.write(directory, summary, config=stamped("diagnose", config))
     _tell(run, summary, directory)
     return 0
 
@@ -76,7 +81,7 @@ def diagnose(options: Options, config: str) -> int:
 def audit(options: Options, config: str) -> int:
     """`tailcut audit`."""
     run, audited = options["run"], options["audited"]
-    device, path = device_of_run(run), _table_of(run)
+    device, table = device_of_run(run), _table_of(run)
     opened = _open(options["model"], options["inputs"], None)
     issues = tailcut.find_label_issues(
         opened.model,
@@ -89,19 +94,22 @@ def audit(options: Options, config: str) -> int:
         device=device,
         progress=not run.quiet,
     )
-    if run.out is None or not run.out.endswith(".csv"):
-        started(path.parent, "audit", config)
-    store.write_text(path, issues.to_csv())
+    path = _write_audit(run, table, issues.to_csv(), config)
     flagged = issues["is_label_issue"].tolist().count(True)
     told = {"samples": len(issues), "issues": flagged, "file": str(path)}
     tell(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", told)
     return 0
 
 
-def _table_of(run: Run) -> Path:
-    """The table of an audit, checked like the directory of any other run."""
+def _table_of(run: Run) -> Path | None:
+    """The file that the table of an audit is to be, if that is what --out names.
+
+    Raises:
+        SpecError: A place that cannot be written to, or a run of another command.
+    """
     if run.out is None or not run.out.endswith(".csv"):
-        return place_for(run, "audit") / "issues.csv"
+        require_place(run, "audit")
+        return None
     path = Path(run.out)
     if path.is_dir():
         raise SpecError(
@@ -113,14 +121,25 @@ def _table_of(run: Run) -> Path:
     return path
 
 
+def _write_audit(run: Run, table: Path | None, text: str, config: str) -> Path:
+    if table is not None:
+        return store.write_text(table, text)
+
+    def both(place: Path) -> None:
+        store.write_text(place / CONFIG, stamped("audit", config))
+        store.write_text(place / "issues.csv", text)
+
+    with run_directory(run, "audit") as directory:
+        return change_as_one(directory, both) / "issues.csv"
+
+
 def report(options: Options, config: str) -> int:
     """`tailcut report`: a page is a function of the result, so there is no config to keep."""
     del config
     run, directory = options["run"], Path(options["directory"])
-    summary = store.read_json(directory / "result.json")
-    place = directory if run.out is None else Path(run.out)
-    require_writable(place)
-    path = store.write_text(place / "report.html", page(summary))
+    store.require_file(directory / runs.RESULT)
+    require_writable(directory if run.out is None else Path(run.out))
+    path = runs.write_again(directory, run.out)
     tell(run, f"wrote {path}", {"file": str(path)})
     return 0
 
@@ -128,11 +147,11 @@ def report(options: Options, config: str) -> int:
 def demo(options: Options, config: str) -> int:
     """`tailcut demo`."""
     run, asked = options["run"], options["demo"]
-    directory = new_directory(run, "demo", config)
     summaries = []
-    for seed in range(run.seed, run.seed + asked.seeds):
-        place = directory if asked.seeds == 1 else directory / f"seed-{seed}"
-        summaries.append(_demonstrated(run, asked, seed, place))
+    with run_directory(run, "demo", config) as directory:
+        for seed in range(run.seed, run.seed + asked.seeds):
+            place = directory if asked.seeds == 1 else directory / f"seed-{seed}"
+            summaries.append(_demonstrated(run, asked, seed, place))
     if run.json:
         content = summaries[0] if asked.seeds == 1 else summaries
         sys.stdout.write(json.dumps(content) + "\n")

@@ -17,7 +17,7 @@ from tailcut.lab.pictures import epochs_by_ranks
 from tailcut.lab.study import Study, conduct, require_own, tables
 from tailcut.lab.training import DIGITS, Recipe
 from tailcut.network import store
-from tailcut.running import Bar, device_of_run, new_directory, tell
+from tailcut.running import Bar, device_of_run, run_directory, tell
 
 Options = Mapping[str, Any]
 
@@ -34,8 +34,10 @@ def lab_train(options: Options, config: str) -> int:
         **{name: size for name, size in sizes.items() if size is not None},
     )
     recipe = _recipe(training)
-    directory = new_directory(run, "train", config)
-    with Bar(run, recipe.epochs) as on_epoch:
+    with (
+        run_directory(run, "train", config) as directory,
+        Bar(run, recipe.epochs) as on_epoch,
+    ):
         done = experiment.conduct(
             training.network,
             problem,
@@ -62,8 +64,12 @@ def lab_probe(options: Options, config: str) -> int:
     run, probing = options["run"], options["probing"]
     study = _study(options["training"], run, probing)
     device = device_of_run(run)
-    directory = new_directory(run, "probe", config, lambda place: require_own(place, study))
-    with Bar(run, study.epochs) as on_epoch:
+    if run.out is not None:
+        require_own(Path(run.out), study)
+    with (
+        run_directory(run, "probe", config) as directory,
+        Bar(run, study.epochs) as on_epoch,
+    ):
         record = conduct(study, directory, device=device, on_epoch=on_epoch)
     probes = record["probes"]
     for name, table in tables(record).items():
@@ -85,8 +91,11 @@ def lab_claims(options: Options, config: str) -> int:
     preset = presets.preset(claimed.preset)
     count = len(preset.seeds) if claimed.seeds is None else claimed.seeds
     preset = presets.with_seeds(preset, range(run.seed, run.seed + count))
-    device, directory = _device(run, options["engine"]), new_directory(run, "claims", config)
-    with Bar(run, len(preset.studies()), "studies") as on_done:
+    device = _device(run, options["engine"])
+    with (
+        run_directory(run, "claims", config) as directory,
+        Bar(run, len(preset.studies()), "studies") as on_done,
+    ):
         found = claims_page.settle(
             preset,
             directory,
@@ -107,8 +116,11 @@ def lab_grid(options: Options, config: str) -> int:
     run, gridded = options["run"], options["gridded"]
     axes = {"seed": [run.seed], **gridded.axes}
     studies = grid.product(Study, axes)
-    device, directory = _device(run, options["engine"]), new_directory(run, "grid", config)
-    with Bar(run, len(studies), "studies") as on_done:
+    device = _device(run, options["engine"])
+    with (
+        run_directory(run, "grid", config) as directory,
+        Bar(run, len(studies), "studies") as on_done,
+    ):
         contents = grid.run(
             studies,
             partial(conduct, device=device),

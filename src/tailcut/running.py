@@ -7,8 +7,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,36 +45,50 @@ def device_of_run(run: Run) -> str:
     return usual_device()
 
 
-def new_directory(
-    run: Run, command: str, config: str, check: Callable[[Path], object] = lambda _: None
-) -> Path:
-    """The run's directory, with the config that repeats it: for commands that write meanwhile.
+@contextmanager
+def run_directory(run: Run, command: str, config: str | None = None) -> Iterator[Path]:
+    """The run's directory; work that fails before it has written there leaves it as it was.
 
     Args:
         run: May name it.
         command: In the name of a new one.
-        config: What is written.
-        check: Raises for a directory that holds something else, before anything is written there.
+        config: What repeats the run, if it is to be there while the work goes on.
+
+    Raises:
+        SpecError: See `require_place`.
     """
-    return started(place_for(run, command, check), command, config)
+    require_place(run, command)
+    given = Path(run.out or "runs")
+    new = [each for each in (given, *given.parents) if not each.exists()]
+    directory = given if run.out is not None else _claimed(command)
+    path = directory / CONFIG
+    files, folders = _listed(directory)
+    kept = path.read_bytes() if path in files else None
+    if config is not None:
+        store.write_text(path, stamped(command, config))
+    try:
+        yield directory
+    except BaseException:
+        files_now, folders_now = _listed(directory)
+        if files_now - {path} == files - {path}:
+            _put_back(path, kept)
+            claimed = [directory] if run.out is None else []
+            for each in [*sorted(folders_now - folders, reverse=True), *claimed, *new]:
+                with suppress(OSError):  # gone already
+                    each.rmdir()
+        raise
 
 
-def place_for(run: Run, command: str, check: Callable[[Path], object] = lambda _: None) -> Path:
-    """Where the run will write, checked before any work and left as it is.
-
-    Args:
-        run: May name it.
-        command: In the name of a new one.
-        check: See `new_directory`.
+def require_place(run: Run, command: str) -> None:
+    """Check where the run will write, before any work, and leave it as it is.
 
     Raises:
         SpecError: A file, a place that cannot be written to, or a run of another command.
     """
-    directory = _new_under_runs(command) if run.out is None else Path(run.out)
+    directory = Path("runs" if run.out is None else run.out)
     require_writable(directory)
-    check(directory)
     held = directory / CONFIG
-    if held.is_file():
+    if run.out is not None and held.is_file():
         first = held.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
         if first.startswith(_MADE_BY) and first != _MADE_BY + command:
             raise SpecError(
@@ -82,13 +96,11 @@ def place_for(run: Run, command: str, check: Callable[[Path], object] = lambda _
                 wanted=f"a new directory, or one of {command!r}, which is written anew",
                 advice="Choose another --out",
             )
-    return directory
 
 
-def started(directory: Path, command: str, config: str) -> Path:
-    """A directory with the config that repeats the run, and which command it is for."""
-    store.write_text(directory / CONFIG, f"{_MADE_BY}{command}\n{config}")
-    return directory
+def stamped(command: str, config: str) -> str:
+    """The config that repeats a run, and which command it is for."""
+    return f"{_MADE_BY}{command}\n{config}"
 
 
 def require_writable(directory: Path) -> None:
@@ -123,13 +135,31 @@ def require_writable(directory: Path) -> None:
         ) from cause
 
 
-def _new_under_runs(command: str) -> Path:
+def _claimed(command: str) -> Path:
+    """A new directory under `runs`, of nobody else who starts in this second."""
     name, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{command}", 1
-    directory = Path("runs") / name
-    while directory.exists():
-        number += 1
-        directory = Path("runs") / f"{name}-{number}"
-    return directory
+    while True:
+        directory = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return directory
+
+
+def _listed(directory: Path) -> tuple[set[Path], set[Path]]:
+    """Files and folders in a directory, as deep as a command writes."""
+    paths = [*directory.glob("*"), *directory.glob("*/*")]
+    files = {path for path in paths if path.is_file()}
+    return files, set(paths) - files
+
+
+def _put_back(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    elif path.read_bytes() != content:
+        store.write_text(path, content.decode("utf-8"))
 
 
 def tell(run: Run, text: str, content: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import HeadError, StoreError
-from tailcut.network import store
+from tailcut.network import pretrained, store
 from tailcut.network.batches import read
 from tailcut.network.head import Head
 from tailcut.network.modules import copied, inner, load_state, network_in, state_of
@@ -130,23 +130,26 @@ class Repair:
         """Write the report as one self-contained HTML page."""
         return store.write_text(path, page(self.summary))
 
-    def save(self, directory: str | Path) -> Path:
-        """Write the network and everything known about it; each file appears whole.
+    def save(self, directory: str | Path, *, config: str | None = None) -> Path:
+        """Write the network and everything known about it, all of it or nothing.
 
-        `repaired.safetensors` (a folder `repaired` by `save_pretrained` where the network has
-        one), `undo.safetensors`, `spectrum.safetensors`, `candidates.csv`, `curve.csv`,
-        `report.html` and, last, `result.json`.
+        `repaired.safetensors`, `undo.safetensors`, `spectrum.safetensors`, `candidates.csv`,
+        `curve.csv`, `report.html` and `result.json`, which holds the checksums of the others. They
+        take the place of a run that was saved there before; others' files stay. A network with
+        `save_pretrained` becomes a folder `repaired`, with the tokenizer, the image processor and
+        the code that lie where it was loaded from (its `name_or_path`), if that is on this machine.
+
+        Args:
+            directory: May be new.
+            config: Of the command that made the repair, kept as `config.yaml`.
         """
-        directory = Path(directory)
-        network: Any = self.model
-        if hasattr(network, "save_pretrained"):
-            store.write_folder_atomically(directory / "repaired", network.save_pretrained)
-        else:
-            store.save_tensors(directory / "repaired.safetensors", state_of(network))
-        store.save_tensors(directory / "undo.safetensors", self.undo_tensors)
-        runs.save_spectrum(directory / "spectrum.safetensors", self.spectrum, self.head)
-        runs.write(directory, self.summary)
-        return directory
+
+        def parts(place: Path) -> None:
+            pretrained.save(self.model, place)
+            store.save_tensors(place / "undo.safetensors", self.undo_tensors)
+            runs.save_spectrum(place / "spectrum.safetensors", self.spectrum, self.head)
+
+        return runs.write(directory, self.summary, parts, config)
 
     def __repr__(self) -> str:
         return f"Repair({self.verdict}: {self.reason})"
@@ -232,19 +235,15 @@ def load(directory: str | Path, model: nn.Module | None = None) -> Repair:
             stays as it is. Without it, everything but the network itself is there.
 
     Raises:
-        StoreError: Files that are missing, damaged, or do not fit the model.
+        StoreError: Files that are missing, damaged, of another run, or do not fit the model.
     """
     directory = Path(directory)
-    summary = store.read_json(directory / "result.json")
+    summary, names = runs.read(directory)
     spectrum, head = runs.load_spectrum(directory / "spectrum.safetensors")
     undo_tensors = store.load_tensors(directory / "undo.safetensors")
     network = None
-    if model is not None and (directory / "repaired").is_dir():
-        kind: Any = type(network_in(model))
-        network = kind.from_pretrained(directory / "repaired").eval()
-    elif model is not None:
-        network = _ready(network_in(model))
-        store.load_weights(network, directory / "repaired.safetensors")
+    if model is not None:
+        network = pretrained.load(_ready(network_in(model)), directory, names)
     return Repair(summary, spectrum, head, undo_tensors, network)
 
 
