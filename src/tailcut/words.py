@@ -105,8 +105,9 @@ def extra(module: str, name: str) -> Any:
     except Exception as cause:
         # compiled packages that do not fit torch raise anything
         told = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        other = "torchvision" if "torchvision" in told else module
         raise SpecError(
             f"{module} is installed and cannot be imported ({told.rstrip('.')})",
-            wanted=f"a {module} that fits torch {torch.__version__}",
-            advice=f"Install releases of torch, torchvision and {module} that belong together",
+            wanted=f"{other} as built for torch {torch.__version__}",
+            advice=f"Install releases of torch and {other} that belong together",
         ) from cause

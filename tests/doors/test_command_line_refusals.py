@@ -298,8 +298,8 @@ def test_a_package_that_was_built_for_another_torch_is_told_in_one_line(tmp_path
         extra("my_operators", "images")
     assert str(caught.value) == (
         "my_operators is installed and cannot be imported (operator my_operators::nms does not "
-        f"exist); wanted a my_operators that fits torch {torch.__version__}. Install releases of "
-        "torch, torchvision and my_operators that belong together."
+        f"exist); wanted my_operators as built for torch {torch.__version__}. Install releases of "
+        "torch and my_operators that belong together."
     )
 
 
