@@ -69,14 +69,14 @@ def test_image_folders(tmp_path):
 
 
 def same_lines(path, rows):
-    """As json and pandas read them."""
+    """As json and pandas read them; capitals in the names of columns do not matter."""
     if path.suffix == ".csv":
-        columns = pd.read_csv(path).to_dict("list")
+        table = pd.read_csv(path).to_dict("records")
     else:
-        lines = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
-        columns = {"text": [line["text"] for line in lines], "label": [x["label"] for x in lines]}
-    assert list(rows.items) == columns["text"]
-    assert rows.labels_N.tolist() == columns["label"]
+        table = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+    table = [{name.lower(): cell for name, cell in row.items()} for row in table]
+    assert list(rows.items) == [row["text"] for row in table]
+    assert rows.labels_N.tolist() == [row["label"] for row in table]
 
 
 def test_data_sets_of_the_hub_library(tmp_path, monkeypatch):
