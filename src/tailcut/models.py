@@ -151,13 +151,11 @@ def _hub(name: str) -> Opened:
     kind = transformers.AutoConfig.from_pretrained(name)
     names = kind.architectures or [""]
     if "ImageClassification" in names[0]:
-        mode = "L" if getattr(kind, "num_channels", 3) == 1 else "RGB"
+        seen = _grey if getattr(kind, "num_channels", 3) == 1 else _coloured
         processor = transformers.AutoImageProcessor.from_pretrained(name)
         auto = transformers.AutoModelForImageClassification
         collate: dict[str, Collate] = {
-            "image": lambda items: dict(
-                processor([item.convert(mode) for item in items], return_tensors="pt")
-            )
+            "image": lambda items: dict(processor(list(map(seen, items)), return_tensors="pt"))
         }
     else:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
@@ -168,6 +166,15 @@ def _hub(name: str) -> Opened:
             )
         }
     return Opened(collate, lambda _inputs, _classes: opened(auto, name), _names(kind))
+
+
+def _coloured(image: Any) -> Any:
+    return image.convert("RGB")
+
+
+def _grey(image: Any) -> np.ndarray:
+    """With its one channel, which processors of transformers 4 do not add themselves."""
+    return np.array(image.convert("L"))[None]
 
 
 def _names(config: Any) -> Classes | None:
