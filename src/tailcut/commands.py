@@ -19,8 +19,8 @@ from tailcut.errors import SpecError
 from tailcut.lab import experiment
 from tailcut.lab.baselines import papers_cut
 from tailcut.lab.data import digits_problem
+from tailcut.lab.recipe import DIGITS
 from tailcut.lab.subject import Subject
-from tailcut.lab.training import DIGITS
 from tailcut.network import store
 from tailcut.network.batches import read
 from tailcut.network.files import change_as_one

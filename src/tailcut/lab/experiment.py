@@ -12,17 +12,23 @@ import pandas as pd
 import torch
 from torch import nn
 
+from tailcut.lab.clutter import clutter_problem
 from tailcut.lab.data import Problem, Samples, cifar10_problem, digits_problem
 from tailcut.lab.networks import build
-from tailcut.lab.training import Epoch, Recipe, State, Trained, train
+from tailcut.lab.recipe import CLUTTER, DIGITS, Recipe
+from tailcut.lab.training import Epoch, State, Trained, train
 from tailcut.network import store
 from tailcut.network.files import change_as_one, write_atomically
 from tailcut.network.stream import accuracy
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
+    "clutter": clutter_problem,
     "digits": digits_problem,
     "cifar10": cifar10_problem,
 }
+
+RECIPES: dict[str, Recipe] = {"clutter": CLUTTER, "digits": DIGITS, "cifar10": Recipe()}
+"""How a network is usually trained on a problem."""
 
 STATES = ("last", "oracle", "noisy")
 """Weights kept of a training: after the last epoch, and of the two best ones."""

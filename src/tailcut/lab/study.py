@@ -19,7 +19,8 @@ from tailcut.lab.data import Problem
 from tailcut.lab.experiment import PROBLEMS
 from tailcut.lab.networks import build
 from tailcut.lab.probe import Record, probe
-from tailcut.lab.training import DIGITS, Epoch, Recipe, train
+from tailcut.lab.recipe import DIGITS, Recipe
+from tailcut.lab.training import Epoch, train
 from tailcut.network import store
 from tailcut.network.checkpoints import load_checkpoint
 from tailcut.network.stream import usual_device

@@ -1,0 +1,132 @@
+"""What is trained and measured: development settings, and validation settings told apart.
+
+Rules and numbers of tailcut may be made with the development settings in view. The validation
+settings are run only to report, and each look at them is a line in docs/LOG.md: a rule that was
+fitted to a network proves nothing about that network. So the two share neither data with its
+noise nor architecture with its noise:
+
+* development: digits in clutter (global maximum), the five-layer CNN of which the committed rules
+  were made (symmetric noise, and flips and crops), MiniLM on movie reviews;
+* validation: the residual network, the labels that people gave to CIFAR-10, a network pretrained
+  on ImageNet, and MiniLM on newspaper text. Two things come back with another companion: the CNN
+  with labels of people, and MiniLM with other texts. CIFAR-10's images come back too, because no
+  other data with labels of people fits a laptop; what is unseen there is network and noise.
+
+One setting is a problem, its noise, a network and a recipe; every seed of it is one training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tailcut.lab.recipe import CLUTTER, Recipe
+
+Role = Literal["development", "validation"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A problem with its noise, and the network trained on it.
+
+    Attributes:
+        role: Whether rules may be made with it in view.
+        problem: As in `experiment.PROBLEMS` once `foreign` is imported.
+        network: As in `networks.build` once `foreign` is imported.
+        recipe: Hyperparameters.
+        noise: Kind, as the problem takes it.
+        rate: As the kind counts it; labels of people have the rate that they have.
+        seeds: Of samples, labels, weights and order: one training each.
+        sizes: Samples to train on, to hold out and to test on, where not the problem's own.
+        batch: Samples a batch when measured.
+        easy: Whether a linear classifier of the raw inputs is known to come near; the table of
+            `study.py` measures it for the others.
+    """
+
+    role: Role
+    problem: str
+    network: str
+    recipe: Recipe
+    noise: str
+    rate: float
+    seeds: tuple[int, ...]
+    sizes: dict[str, int] = field(default_factory=dict)
+    batch: int = 256
+    easy: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of its files, but for the seed."""
+        parts = [self.problem, self.network.replace("/", "_")]
+        parts += ["augmented"] if self.recipe.augment else []
+        return "-".join([*parts, self.noise, *([f"{100 * self.rate:.0f}"] if self.rate else [])])
+
+
+_SCRATCH = Recipe(epochs=20, learning_rate=0.02)
+_AUGMENTED = Recipe(epochs=150, learning_rate=0.02, augment=True)
+_TEXT = Recipe(epochs=10, batch_size=32, learning_rate=1e-4, weight_decay=0.01, optimiser="adamw")
+_VISION = Recipe(epochs=15, batch_size=64, learning_rate=1e-3, weight_decay=1e-4, optimiser="adamw")
+
+_LARGE = {"train": 30_000, "holdout": 2_000}
+_SMALL = {"train": 10_000, "holdout": 1_000}
+
+
+def _clutter(noise: str, rate: float, seeds: int) -> Setting:
+    return Setting("development", "clutter", "maxcnn", CLUTTER, noise, rate, tuple(range(seeds)))
+
+
+def _digits(network: str, recipe: Recipe) -> Setting:
+    return Setting(
+        "development", "digits", network, recipe, "symmetric", 0.4, (0, 1, 2), easy=True
+    )
+
+
+def _scratch(role: Role, network: str, noise: str, rate: float, seeds: int = 3) -> Setting:
+    return Setting(role, "cifar10", network, _SCRATCH, noise, rate, tuple(range(seeds)), _LARGE)
+
+
+def _augmented(role: Role, network: str, noise: str, rate: float) -> Setting:
+    return Setting(role, "cifar10", network, _AUGMENTED, noise, rate, (0, 1, 2), _SMALL)
+
+
+def _text(role: Role, problem: str, noise: str, rate: float, seeds: int = 2) -> Setting:
+    return Setting(role, problem, "minilm", _TEXT, noise, rate, tuple(range(seeds)), batch=64)
+
+
+def _vision(noise: str, rate: float) -> Setting:
+    return Setting(
+        "validation", "cifar10", "efficientnet", _VISION, noise, rate, (0,), _SMALL, batch=100
+    )
+
+
+_ALL = (
+    _clutter("symmetric", 0.4, 10),
+    _scratch("development", "cnn", "symmetric", 0.4),
+    _scratch("validation", "cnn", "human", 0.0),
+    _clutter("pair", 0.4, 10),
+    _text("development", "movies", "symmetric", 0.3),
+    _vision("human", 0.0),
+    _vision("symmetric", 0.4),
+    _vision("asymmetric", 0.4),
+    _scratch("validation", "resnet-8", "human", 0.0),
+    _augmented("development", "cnn-16", "symmetric", 0.4),
+    _text("validation", "news", "symmetric", 0.3),
+    _clutter("symmetric", 0.2, 10),
+    _text("development", "movies", "worst", 0.0),
+    _augmented("validation", "resnet-8", "human", 0.0),
+    _text("validation", "news", "worst", 0.0),
+    _scratch("validation", "resnet-8", "asymmetric", 0.4),
+    _clutter("symmetric", 0.0, 3),
+    _text("development", "movies", "rater", 0.0),
+    _clutter("symmetric", 0.6, 3),
+    _scratch("development", "cnn", "symmetric", 0.0, 1),
+    _text("validation", "news", "rater", 0.0),
+)
+
+SETTINGS = {each.name: each for each in _ALL}
+"""By name, in the order in which they are trained."""
+
+
+def of_role(role: Role) -> dict[str, Setting]:
+    """The settings that rules may be made with, or those that only tell how good they are."""
+    return {name: each for name, each in SETTINGS.items() if each.role == role}
