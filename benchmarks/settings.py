@@ -69,6 +69,7 @@ _VISION = Recipe(epochs=15, batch_size=64, learning_rate=1e-3, weight_decay=1e-4
 
 _LARGE = {"train": 30_000, "holdout": 2_000}
 _SMALL = {"train": 10_000, "holdout": 1_000}
+_FEW = {"train": 6_000, "holdout": 1_000, "test": 2_000}
 
 
 def _clutter(noise: str, rate: float, seeds: int) -> Setting:
@@ -76,9 +77,7 @@ def _clutter(noise: str, rate: float, seeds: int) -> Setting:
 
 
 def _digits(network: str, recipe: Recipe) -> Setting:
-    return Setting(
-        "development", "digits", network, recipe, "symmetric", 0.4, (0, 1, 2), easy=True
-    )
+    return Setting("development", "digits", network, recipe, "symmetric", 0.4, (0, 1, 2), easy=True)
 
 
 def _scratch(role: Role, network: str, noise: str, rate: float, seeds: int = 3) -> Setting:
@@ -95,7 +94,7 @@ def _text(role: Role, problem: str, noise: str, rate: float, seeds: int = 2) -> 
 
 def _vision(noise: str, rate: float) -> Setting:
     return Setting(
-        "validation", "cifar10", "efficientnet", _VISION, noise, rate, (0,), _SMALL, batch=100
+        "validation", "cifar10", "efficientnet", _VISION, noise, rate, (0,), _FEW, batch=100
     )
 
 
@@ -114,13 +113,12 @@ _ALL = (
     _clutter("symmetric", 0.2, 10),
     _text("development", "movies", "worst", 0.0),
     _augmented("validation", "resnet-8", "human", 0.0),
-    _text("validation", "news", "worst", 0.0),
+    _text("validation", "news", "rater", 0.0),
     _scratch("validation", "resnet-8", "asymmetric", 0.4),
     _clutter("symmetric", 0.0, 3),
     _text("development", "movies", "rater", 0.0),
     _clutter("symmetric", 0.6, 3),
     _scratch("development", "cnn", "symmetric", 0.0, 1),
-    _text("validation", "news", "rater", 0.0),
 )
 
 SETTINGS = {each.name: each for each in _ALL}

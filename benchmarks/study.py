@@ -132,7 +132,9 @@ def status(chosen: Iterator[Training]) -> None:
         if each.done:
             found = store.read_json(each.folder / "training.json")
             accuracies = ", ".join(f"{k} {100 * v:.1f}" for k, v in found["baselines"].items())
-            told = f"fits {100 * found['fit']:.1f} of {100 * found['wrong']:.1f} wrong, {accuracies}"
+            told = (
+                f"fits {100 * found['fit']:.1f} of {100 * found['wrong']:.1f} wrong, {accuracies}"
+            )
         print(f"{each.setting.role:<12} {each.name:<44} {told}")
 
 
