@@ -22,8 +22,8 @@ from tailcut.network.files import change_as_one, write_atomically
 from tailcut.network.stream import accuracy
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
-    "clutter": clutter_problem,
     "digits": digits_problem,
+    "clutter": clutter_problem,
     "cifar10": cifar10_problem,
 }
 
