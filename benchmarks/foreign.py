@@ -78,3 +78,25 @@ def efficientnet(_shape: Sequence[int], classes: int, side: int = 64) -> nn.Sequ
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     network._fc = nn.Linear(network._fc.in_features, classes)  # noqa: SLF001 it has no other name
     return nn.Sequential(Enlarged(side), network)
+
+
+class MeanPooled(nn.Module):
+    """A BERT that has seen no label: the mean of its last states as features, a head on them."""
+
+    def __init__(self, classifier: Any) -> None:
+        super().__init__()
+        self.bert = classifier.bert
+        self.head = nn.Linear(classifier.config.hidden_size, classifier.config.num_labels)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (N x K) of token numbers (N x tokens)."""
+        states = self.bert(input_ids, attention_mask).last_hidden_state
+        mask = attention_mask[..., None].to(states)
+        return self.head((states * mask).sum(1) / mask.sum(1))
+
+
+def backbone(name: str, untrained: nn.Module) -> nn.Module | None:
+    """A pretrained network before it was fine-tuned, under a head; None for one from scratch."""
+    if name == "minilm":
+        return MeanPooled(untrained).eval()
+    return untrained if name == "efficientnet" else None

@@ -2,82 +2,78 @@
 
     TAILCUT_STUDY=FOLDER python benchmarks/study.py train     # nights; goes on where it stopped
     TAILCUT_STUDY=FOLDER python benchmarks/study.py status    # what is trained so far
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py measure   # one small JSON file for each
+    python benchmarks/study.py table                          # development and validation apart
 
 A training leaves `last.safetensors` and `training.json` in a folder of its own under
-$TAILCUT_STUDY (else runs/study).
+$TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from foreign import register
-from settings import SETTINGS, Setting
-from torch import nn
+from measuring import measure
+from settings import SETTINGS
+from telling import read, table
+from trainings import Training, trainings
 
-from tailcut.lab.data import Problem
-from tailcut.lab.experiment import PROBLEMS, Experiment, conduct
-from tailcut.lab.networks import build
+from tailcut.lab.experiment import Experiment, conduct
 from tailcut.lab.training import Epoch
 from tailcut.network import store
 
-
-@dataclass(frozen=True)
-class Training:
-    """One seed of a setting, and where its files lie."""
-
-    setting: Setting
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        return f"{self.setting.name}-{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """Under $TAILCUT_STUDY."""
-        return Path(os.environ.get("TAILCUT_STUDY", "runs/study")) / self.name
-
-    @property
-    def done(self) -> bool:
-        """Whether it was finished."""
-        return (self.folder / "training.json").is_file()
-
-    def problem(self) -> Problem:
-        """The noisy data, the same whenever it is asked for."""
-        chosen = self.setting
-        return PROBLEMS[chosen.problem](
-            rate=chosen.rate, kind=chosen.noise, seed=self.seed, **chosen.sizes
-        )
-
-    def untrained(self, problem: Problem) -> nn.Module:
-        """The network before its first epoch, as `conduct` builds it."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            shape = tuple(problem.train.inputs.shape[1:])
-            return build(self.setting.network, shape, problem.classes).eval()
-
-    def network(self, problem: Problem) -> nn.Module:
-        """In the state of the last epoch."""
-        network = self.untrained(problem)
-        store.load_weights(network, self.folder / "last.safetensors")
-        return network.eval()
+RESULTS = Path(__file__).parent / "results" / "study"
 
 
-def trainings(names: list[str], seeds: list[int] | None) -> Iterator[Training]:
-    """Those asked for: of each setting its seeds, or those of them that are named."""
-    for name in names:
-        for seed in SETTINGS[name].seeds:
-            if seeds is None or seed in seeds:
-                yield Training(SETTINGS[name], seed)
+def main() -> None:
+    """Do one step for the settings asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("step", choices=["train", "status", "measure", "table"])
+    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--seeds", nargs="*", type=int)
+    parser.add_argument("--threads", type=int, help="processor threads to compute with")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--holdouts", nargs="*", type=int, default=[], help="also repair with so many held out"
+    )
+    asked = parser.parse_args()
+    if asked.threads is not None:
+        torch.set_num_threads(asked.threads)
+    if asked.step == "table":
+        print(table(read(asked.results)))
+        return
+    register()
+    chosen = list(trainings(asked.settings, asked.seeds))
+    if asked.step == "status":
+        print("\n".join(map(status, chosen)))
+    elif asked.step == "train":
+        train_all(chosen)
+    else:
+        measure_all(chosen, asked.results, asked.holdouts)
+
+
+def train_all(chosen: Iterable[Training]) -> None:
+    """Train what is not finished, one after the other."""
+    for each in chosen:
+        if not each.done:
+            train(each)
+
+
+def measure_all(chosen: Iterable[Training], results: Path, holdouts: list[int]) -> None:
+    """Measure what is trained and not measured yet."""
+    for each in chosen:
+        path = results / f"{each.name}.json"
+        if each.done and not path.exists():
+            start = time.perf_counter()
+            store.write_json(path, measure(each, holdouts=holdouts))
+            print(each.name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def train(training: Training) -> None:
@@ -93,29 +89,27 @@ def train(training: Training) -> None:
         problem,
         training.setting.recipe,
         seed=training.seed,
-        checkpoint=training.folder / "checkpoint.pt",
+        checkpoint=training.checkpoint,
         on_epoch=told,
     )
     store.save_tensors(training.folder / "last.safetensors", done.trained.last)
-    store.write_json(training.folder / "training.json", record(training, done))
-    (training.folder / "checkpoint.pt").unlink()
+    store.write_json(training.record, record(training, done))
+    training.checkpoint.unlink()
     print(training.name, f"done in {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def record(training: Training, done: Experiment) -> dict[str, Any]:
     """Accuracies of every epoch, of the ends, and of the two kinds of early stopping."""
-    train_ = done.problem.train
-    assert train_.clean is not None
+    problem = done.problem
+    assert problem.train.clean is not None
     return {
         "schema": store.SCHEMA,
         "name": training.name,
         "seed": training.seed,
         "setting": asdict(training.setting),
-        "samples": {
-            part: len(getattr(done.problem, part)) for part in ("train", "holdout", "test")
-        },
-        "classes": done.problem.classes,
-        "wrong": float((train_.given != train_.clean).double().mean()),
+        "samples": {part: len(getattr(problem, part)) for part in ("train", "holdout", "test")},
+        "classes": problem.classes,
+        "wrong": float((problem.train.given != problem.train.clean).double().mean()),
         "fit": done.fit,
         "baselines": done.baselines(),
         "best_epoch": done.trained.oracle_epoch.epoch,
@@ -124,38 +118,14 @@ def record(training: Training, done: Experiment) -> dict[str, Any]:
     }
 
 
-def status(chosen: Iterator[Training]) -> None:
-    """One line for each training."""
-    for each in chosen:
-        begun = (each.folder / "checkpoint.pt").is_file()
-        told = "begun" if begun else "-"
-        if each.done:
-            found = store.read_json(each.folder / "training.json")
-            accuracies = ", ".join(f"{k} {100 * v:.1f}" for k, v in found["baselines"].items())
-            told = (
-                f"fits {100 * found['fit']:.1f} of {100 * found['wrong']:.1f} wrong, {accuracies}"
-            )
-        print(f"{each.setting.role:<12} {each.name:<44} {told}")
-
-
-def main() -> None:
-    """Do one step for the settings asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=["train", "status"])
-    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--seeds", nargs="*", type=int)
-    parser.add_argument("--threads", type=int, help="processor threads to compute with")
-    asked = parser.parse_args()
-    if asked.threads is not None:
-        torch.set_num_threads(asked.threads)
-    register()
-    chosen = trainings(asked.settings, asked.seeds)
-    if asked.step == "status":
-        status(chosen)
-        return
-    for each in chosen:
-        if not each.done:
-            train(each)
+def status(training: Training) -> str:
+    """One line: role, name, and how far it is."""
+    told = "begun" if training.checkpoint.is_file() else "-"
+    if training.done:
+        found = training.told()
+        accuracies = ", ".join(f"{k} {100 * v:.1f}" for k, v in found["baselines"].items())
+        told = f"{100 * found['wrong']:.1f} wrong, fits {100 * found['fit']:.1f}, {accuracies}"
+    return f"{training.setting.role:<12} {training.name:<44} {told}"
 
 
 if __name__ == "__main__":
