@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from foreign import backbone
-from rawinputs import plain, raw
+from rawinputs import raw
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
@@ -24,13 +25,13 @@ from tailcut.lab.baselines import (
     lda_refit,
     logistic_refit,
     nearest_neighbours,
+    papers_curve,
     papers_cut,
 )
-from tailcut.lab.controls import CONTROLS
+from tailcut.lab.controls import CONTROLS, of_inputs
 from tailcut.lab.data import Problem
 from tailcut.lab.subject import Subject, folded
 from tailcut.network import store
-from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum, nc1
@@ -57,10 +58,9 @@ class Case:
         samples = self.problem.train.true() if part == "true" else getattr(self.problem, part)
         return samples.loader(self.training.setting.batch)
 
-    def subject(self, network: nn.Module, problem: Problem | None = None) -> Subject:
-        """Another network on this data, or on this data in another form."""
-        case = self if problem is None else replace(self, problem=problem)
-        return Subject(network, *(case.batches(part) for part in ("train", "holdout", "test")))
+    def subject(self, network: nn.Module) -> Subject:
+        """Another network on this data."""
+        return Subject(network, *(self.batches(part) for part in ("train", "holdout", "test")))
 
     @cached_property
     def own(self) -> Subject:
@@ -98,7 +98,7 @@ def measure(training: Training, *, holdouts: Sequence[int] = ()) -> dict[str, An
     start, problem, told = perf_counter(), training.problem(), training.told()
     case = Case(training, problem, training.network(problem))
     fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
-    curve = own_head_curve(case.own)
+    curve = papers_curve(case.own)
     return {
         "schema": store.SCHEMA,
         **{key: told[key] for key in ("name", "seed", "setting", "wrong", "fit", "samples")},
@@ -117,7 +117,9 @@ def measure(training: Training, *, holdouts: Sequence[int] = ()) -> dict[str, An
         "controls": controls(case),
         "waterfall": waterfall(case, fix.candidates),
         "auroc": label_scores(case, curve),
-        "own head by rank": curve,
+        "paper's cut by rank": {
+            name: [round(each, 4) for each in values] for name, values in curve.items()
+        },
         "geometry": geometry(case, fix.summary),
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
@@ -146,8 +148,7 @@ def controls(case: Case) -> dict[str, float]:
     """
     untrained = case.training.untrained(case.problem)
     found = {"untrained, repaired": case.repaired(untrained).summary["clean"]["after"]}
-    inputs = raw(case.problem)
-    pixels = case.subject(plain(inputs), inputs)
+    pixels = of_inputs(raw(case.problem))
     found["LDA on raw inputs"] = lda_refit(pixels)
     found["logistic regression on raw inputs"] = logistic_refit(pixels)
     untouched = backbone(case.training.setting.network, untrained)
@@ -176,7 +177,7 @@ def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float
         "self-training": fitted & trained,
     }
     untouched, cut = float(candidates["clean"].iloc[0]), papers_cut(case.own)
-    best_cut = max(own_head_curve(case.own)["test"])
+    best_cut = max(papers_curve(case.own)["test"])
     found = {
         "untouched": {"chosen": untouched, "best": untouched},
         "paper's cut": {"chosen": cut, "best": best_cut},
@@ -215,18 +216,6 @@ def true_labels(case: Case) -> dict[str, float]:
     }
 
 
-def own_head_curve(subject: Subject) -> dict[str, list[Any]]:
-    """The paper's cut at every eighth of an octave: given held-out and true test labels."""
-    readout = Readout.project(Spectrum.of(subject.moments), *subject.parameters())
-    ranks = geometric_ranks(readout.max_rank, per_octave=8)
-    found: dict[str, list[Any]] = {"ranks": list(ranks)}
-    for name, (features_ND, labels_N) in (("holdout", subject.held), ("test", subject.asked)):
-        predicted_NR = readout.predictions(features_ND, ranks).cpu()
-        right_R = (predicted_NR == labels_N[:, None]).double().mean(0)
-        found[name] = [round(value, 4) for value in right_R.tolist()]
-    return found
-
-
 def label_scores(case: Case, curve: dict[str, list[Any]]) -> dict[str, float]:
     """How well wrong labels are found (AUROC): the audit and its rivals; empty without any."""
     given_N = case.problem.train.given
@@ -240,14 +229,13 @@ def label_scores(case: Case, curve: dict[str, list[Any]]) -> dict[str, float]:
         case.own.known[0],
         Readout.project(Spectrum.of(case.own.moments), *case.own.parameters()),
     )
-    rank = curve["ranks"][max(range(len(curve["ranks"])), key=curve["holdout"].__getitem__)]
+    rank = curve["rank"][int(np.argmax(curve["holdout"]))]
     suspicion = {"audit": -issues["label_score"].to_numpy()}
     for name, kept in (("own confidence", readout.max_rank), ("own head at the cut's rank", rank)):
         weight_KD, bias_K = readout.fold(kept)
         logits_NK = features_ND.double() @ weight_KD.cpu().T + bias_K.cpu()
         suspicion[name] = -_of_given(logits_NK.softmax(1), given_N)
-    inputs = raw(case.problem)
-    sources = {"raw inputs": case.subject(plain(inputs), inputs)}
+    sources = {"raw inputs": of_inputs(raw(case.problem))}
     untouched = backbone(case.training.setting.network, case.training.untrained(case.problem))
     if untouched is not None:
         sources["the untouched backbone"] = case.subject(untouched)

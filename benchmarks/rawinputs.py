@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from tailcut.lab.data import Problem
-from tailcut.lab.networks import build
 from tailcut.lab.samples import Samples
 
 
@@ -25,11 +24,6 @@ def raw(problem: Problem) -> Problem:
         inputs = torch.from_numpy(counted.transform(part.inputs).toarray()).float()
         parts[name] = Samples(inputs, part.given, part.clean)
     return replace(problem, **parts)
-
-
-def plain(problem: Problem) -> nn.Module:
-    """The lab's softmax regression, untrained: its features are the inputs."""
-    return build("linear", tuple(problem.train.inputs.shape[1:]), problem.classes).eval()
 
 
 def _tokens(ids: Tensor) -> Iterable[int]:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from settings import SETTINGS, Setting
 from torch import nn
 
 from tailcut.lab.data import Problem
-from tailcut.lab.experiment import PROBLEMS
-from tailcut.lab.networks import build
+from tailcut.lab.experiment import PROBLEMS, untrained
 from tailcut.network import store
 
 
@@ -62,11 +60,8 @@ class Training:
         )
 
     def untrained(self, problem: Problem) -> nn.Module:
-        """The network before its first epoch, as `conduct` builds it."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            shape = tuple(problem.train.inputs.shape[1:])
-            return build(self.setting.network, shape, problem.classes).eval()
+        """The network before its first epoch."""
+        return untrained(self.setting.network, problem, seed=self.seed)
 
     def network(self, problem: Problem) -> nn.Module:
         """In the state of the last epoch."""

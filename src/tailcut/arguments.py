@@ -160,10 +160,13 @@ class Demo:
     """How much of the demo to run.
 
     Attributes:
+        data: clutter (digits at random places among fragments of others), or digits, which a
+            network need not be trained for: their pixels tell as much.
         seeds: Networks to train, from --seed on; of several, means and spread are printed.
         rate: Share of wrong training labels.
     """
 
+    data: Literal["clutter", "digits"] = "clutter"
     seeds: int = 1
     rate: float = 0.4
 

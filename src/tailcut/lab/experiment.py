@@ -88,13 +88,18 @@ def conduct(
         checkpoint: Where an interrupted training goes on from.
         on_epoch: Told of every finished epoch.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        shape = tuple(problem.train.inputs.shape[1:])
-        network = build(name, shape, problem.classes).to(device)
+    network = untrained(name, problem, seed=seed).to(device)
     trained = train(network, problem, recipe, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
     network.eval()
     return Experiment(problem, network, trained, accuracy(network, problem.train.loader()))
+
+
+def untrained(name: str, problem: Problem, *, seed: int) -> nn.Module:
+    """The network as `conduct` builds it before its first epoch: a control."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        shape = tuple(problem.train.inputs.shape[1:])
+        return build(name, shape, problem.classes).eval()
 
 
 def save(experiment: Experiment, directory: Path, about: dict[str, Any]) -> None:
