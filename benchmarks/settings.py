@@ -64,7 +64,9 @@ class Setting:
         """Of its files, but for the seed."""
         parts = [self.problem, self.network.replace("/", "_")]
         parts += ["augmented"] if self.recipe.augment else []
-        return "-".join([*parts, self.noise, *([f"{100 * self.rate:.0f}"] if self.rate else [])])
+        clean = self.noise == "symmetric" and not self.rate
+        parts.append("clean" if clean else self.noise)
+        return "-".join([*parts, *([f"{100 * self.rate:.0f}"] if self.rate else [])])
 
 
 _CNN = Recipe(epochs=20, learning_rate=0.02)
