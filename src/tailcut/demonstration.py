@@ -57,7 +57,9 @@ def _controls(name: str, problem: Problem, *, seed: int) -> dict[str, float]:
     """How far the same labels lead without a trained network."""
     untrained = experiment.untrained(name, problem, seed=seed)
     parts = (problem.train.loader(), problem.holdout.loader())
-    fix = tailcut.repair(untrained, *parts, clean=problem.test.loader(), seed=seed, progress=False)
+    fix = tailcut.repair(
+        untrained, *parts, clean=problem.test.loader(), seed=seed, force=True, progress=False
+    )
     inputs = of_inputs(problem)
     return {
         "control: untrained network, repaired": fix.summary["clean"]["after"],

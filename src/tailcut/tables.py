@@ -71,7 +71,7 @@ def ranks(summaries: list[dict[str, Any]]) -> Table:
     common = [rank for rank in curves[0] if all(rank in each for each in curves)]
     mean = {rank: np.mean([each[rank] for each in curves], axis=0) for rank in common}
     peak = max(common, key=lambda rank: mean[rank][0])
-    table = Table(title="own head behind the leading directions (the paper's cut), %")
+    table = Table(title="the paper's cut by rank, %")
     for column in ("rank", "held-out given labels", "true test labels"):
         table.add_column(column, justify="right")
     octaves = {1 << power for power in range(1, 20)}

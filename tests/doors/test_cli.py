@@ -334,7 +334,7 @@ def test_the_demo_shows_the_rank_curve_and_its_controls(tmp_path, monkeypatch, c
         "control: untrained network, repaired",
         "control: LDA on raw inputs",
         "control: logistic regression on raw inputs",
-        "own head behind the leading directions (the paper's cut), %",
+        "the paper's cut by rank, %",
     ):
         assert told in " ".join(out.split())
     result = json.loads((tmp_path / "result.json").read_text())
