@@ -4,6 +4,7 @@
     TAILCUT_STUDY=FOLDER python benchmarks/study.py status    # what is trained so far
     TAILCUT_STUDY=FOLDER python benchmarks/study.py measure   # one small JSON file for each
     python benchmarks/study.py table                          # development and validation apart
+    python benchmarks/study.py figures                        # waterfalls and phase diagrams
 
 A training leaves `last.safetensors` and `training.json` in a folder of its own under
 $TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from drawing import figures
 from foreign import register
 from measuring import measure
 from settings import SETTINGS
@@ -30,16 +32,18 @@ from tailcut.lab.training import Epoch
 from tailcut.network import store
 
 RESULTS = Path(__file__).parent / "results" / "study"
+FIGURES = Path(__file__).parents[1] / "docs" / "study"
 
 
 def main() -> None:
     """Do one step for the settings asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=["train", "status", "measure", "table"])
+    parser.add_argument("step", choices=["train", "status", "measure", "table", "figures"])
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", nargs="*", type=int)
     parser.add_argument("--threads", type=int, help="processor threads to compute with")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--figures", type=Path, default=FIGURES)
     parser.add_argument(
         "--holdouts", nargs="*", type=int, default=[], help="also repair with so many held out"
     )
@@ -48,6 +52,10 @@ def main() -> None:
         torch.set_num_threads(asked.threads)
     if asked.step == "table":
         print(table(read(asked.results)))
+        return
+    if asked.step == "figures":
+        for name, text in figures(read(asked.results)):
+            print(store.write_text(asked.figures / f"{name}.svg", text))
         return
     register()
     chosen = list(trainings(asked.settings, asked.seeds))

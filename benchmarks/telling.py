@@ -13,6 +13,14 @@ RAW = ("LDA on raw inputs", "logistic regression on raw inputs")
 EASY = 5.0
 """Points behind tailcut within which a classifier of the raw inputs comes near."""
 
+GEOMETRY = {
+    "effective rank": "effective_rank",
+    "NC1 of given labels": "nc1_given",
+    "NC1 of true labels": "nc1_true",
+    "memorised": "memorised",
+}
+"""Of the features, in units of their own."""
+
 REFERENCES = (
     "last epoch",
     "noisy-holdout early stopping",
@@ -43,7 +51,8 @@ def read(results: Path) -> pd.DataFrame:
         }
         named = {"role": found["setting"]["role"], "setting": found["name"].rpartition("-")[0]}
         numbers = {name: None if each is None else 100 * each for name, each in percent.items()}
-        rows.append({**named, "seed": found["seed"], **numbers})
+        shape = {name: found["geometry"][key] for name, key in GEOMETRY.items()}
+        rows.append({**named, "seed": found["seed"], **numbers, **shape})
     return pd.DataFrame(rows)
 
 

@@ -3,6 +3,7 @@
 import pytest
 import study
 import torch
+from drawing import figures
 from settings import SETTINGS, Setting, of_role
 from telling import easy, read, table
 from texts import Rated, Texts, drawn
@@ -94,6 +95,12 @@ def test_a_setting_goes_through_all_steps(tmp_path, monkeypatch, capsys):
     assert "== development" in told
     assert f"{TINY.name}, 1 seeds (easy: left out of the averages)" in told
     assert "tailcut minus others" not in told
+    words += ["--figures", str(tmp_path)]
+    drawn_ = [line.rsplit("/", 1)[1] for line in step("figures").split()]
+    assert drawn_ == [
+        f"phase-{name}.svg" for name in ("effective-rank", "NC1-of-given-labels", "memorised")
+    ]
+    assert (tmp_path / drawn_[0]).read_text().count("cut of the") == 2
     (row,) = read(tmp_path / "results").to_dict("records")
     assert row["step: untouched"] == row["last epoch"]
     assert row["50 held out"] > 0
@@ -111,8 +118,12 @@ def test_a_setting_is_easy_where_raw_inputs_come_within_five_points(tmp_path, ne
         "accuracy": accuracy | dict.fromkeys(_OTHERS, 0.55),
         "rivals": {"SAP": 0.55},
         "controls": raw | {"untrained, repaired": 0.2},
-        "waterfall": {"untouched": {"chosen": 0.5, "best": 0.5}},
+        "waterfall": {
+            name: {"chosen": 0.5, "best": 0.5}
+            for name in ("untouched", "paper's cut", "layers filtered")
+        },
         "auroc": {"audit": 0.9},
+        "geometry": dict.fromkeys(("effective_rank", "nc1_given", "nc1_true", "memorised"), 2.0),
         "holdouts": {},
         "wrong": 0.4,
         "with_holdout": {"noise": {"rate": 0.3}},
@@ -122,6 +133,8 @@ def test_a_setting_is_easy_where_raw_inputs_come_within_five_points(tmp_path, ne
     results = read(tmp_path)
     assert (easy(results) == {"data-network"}) == left_out
     assert ("tailcut minus others" in table(results)) != left_out
+    names = [name for name, _ in figures(results)]
+    assert ("waterfall-validation" in names) != left_out
     assert table(results).startswith("== validation: accuracy on true test labels, %")
 
 
