@@ -84,6 +84,7 @@ class Case:
             self.batches("train"),
             None if holdout == 0 else held,
             clean=self.batches("test"),
+            force=network is not self.network,  # an untrained one does not know its labels
             progress=False,
         )
 

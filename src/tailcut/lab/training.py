@@ -20,7 +20,7 @@ from tailcut.lab.data import Problem
 from tailcut.lab.recipe import OPTIMISERS, SCHEDULES, Recipe
 from tailcut.network.checkpoints import load_checkpoint
 from tailcut.network.files import write_atomically
-from tailcut.network.stream import accuracy, device_of, to_device
+from tailcut.network.stream import accuracy, device_of, fitted
 
 State = dict[str, Tensor]
 
@@ -134,8 +134,7 @@ def train(
         on_epoch(trained.epochs[-1])
         if checkpoint is not None:
             _keep(checkpoint, parts, trained, about)
-    device = device_of(network)
-    inputs = (to_device(_fast(inputs), device) for inputs, *_ in problem.train.loader(500))
+    inputs = (fitted(_fast(inputs), network) for inputs, *_ in problem.train.loader(500))
     update_bn(inputs, averages["SWA"])
     trained.averages = {name: _copied(each.module) for name, each in averages.items()}
     return trained
@@ -153,7 +152,7 @@ def _epoch(
     device = device_of(network)
     loss, hits, n = 0.0, 0, 0
     for batch in loader:
-        inputs, labels = to_device(_fast(batch[0]), device), batch[1].to(device)
+        inputs, labels = fitted(_fast(batch[0]), network), batch[1].to(device)
         logits = network(inputs) if isinstance(inputs, Tensor) else network(**inputs).logits
         mean_loss = nn.functional.cross_entropy(logits, labels)
         optimiser.zero_grad()
