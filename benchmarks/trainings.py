@@ -14,6 +14,7 @@ from torch import nn
 from tailcut.lab.data import Problem
 from tailcut.lab.experiment import PROBLEMS, untrained
 from tailcut.network import store
+from tailcut.network.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Training:
     def network(self, problem: Problem) -> nn.Module:
         """In the state of the last epoch."""
         network = self.untrained(problem)
-        store.load_weights(network, self.folder / "last.safetensors")
+        load_weights(network, self.folder / "last.safetensors")
         return network.eval()
 
 

@@ -76,6 +76,7 @@ def test_a_batch_of_texts_is_as_long_as_its_longest():
 def test_a_setting_goes_through_all_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TAILCUT_STUDY", str(tmp_path / "study"))
     monkeypatch.setitem(SETTINGS, TINY.name, TINY)
+    monkeypatch.setattr(study, "register", lambda: None)  # other tests must not see those networks
     words = ["--settings", TINY.name, "--results", str(tmp_path / "results"), "--holdouts", "50"]
 
     def step(name):
