@@ -102,7 +102,7 @@ def train(training: Training) -> None:
     )
     store.save_tensors(training.folder / "last.safetensors", done.trained.last)
     store.write_json(training.record, record(training, done))
-    training.checkpoint.unlink()
+    training.checkpoint.unlink(missing_ok=True)
     print(training.name, f"done in {time.perf_counter() - start:.0f} s", flush=True)
 
 
