@@ -5,7 +5,7 @@ BIN := .venv/bin
 MIN := .venv-min/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-min fuzz lint docs dist clean
+.PHONY: demo test test-min fuzz lint docs dist study clean
 
 demo: .venv/core
 	$(BIN)/tailcut demo
@@ -32,6 +32,10 @@ docs: .venv/core
 dist: .venv/test
 	$(BIN)/python -m hatchling build
 
+# Nights on two cores: goes on where it stopped. TAILCUT_STUDY names its folder.
+study: .venv/study
+	$(BIN)/python benchmarks/study.py train
+
 # torch first, by itself: whatever comes later must be content with this build.
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -47,6 +51,10 @@ dist: .venv/test
 .venv-min/test: pyproject.toml constraints-min.txt
 	$(PYTHON) -m venv .venv-min
 	$(MIN)/python $(INSTALL) -c constraints-min.txt -e '.[test]'
+	touch $@
+
+.venv/study: .venv/core
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[study]'
 	touch $@
 
 clean:

@@ -24,8 +24,8 @@ from tailcut.lab.baselines import COMPETITORS
 from tailcut.lab.controls import CONTROLS
 from tailcut.lab.data import Problem
 from tailcut.lab.experiment import PROBLEMS, Experiment, conduct
+from tailcut.lab.recipe import DIGITS, Recipe
 from tailcut.lab.subject import Subject
-from tailcut.lab.training import DIGITS, Recipe
 from tailcut.network import store
 from tailcut.network.stream import logits_of
 

@@ -66,7 +66,7 @@ def clean_network():
 @pytest.fixture(scope="session")
 def convolutions():
     """A small digits CNN whose wrong labels, 40 %, are remembered until there is noise."""
-    from tailcut.lab.training import Recipe
+    from tailcut.lab.recipe import Recipe
 
     return _trained(0.4, "cnn-8", Recipe(epochs=60, learning_rate=0.02))
 
@@ -74,6 +74,6 @@ def convolutions():
 def _trained(rate, network="mlp", recipe=None):
     from tailcut.lab.data import digits_problem
     from tailcut.lab.experiment import conduct
-    from tailcut.lab.training import DIGITS
+    from tailcut.lab.recipe import DIGITS
 
     return conduct(network, digits_problem(rate=rate, seed=0), recipe or DIGITS, seed=0)

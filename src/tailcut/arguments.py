@@ -110,9 +110,10 @@ class Training:
     """A network and the noisy data it is trained on.
 
     Attributes:
-        network: mlp, cnn, resnet, vit or linear, perhaps with a width (resnet-16) or a constraint
-            (mlp/bottleneck-9, mlp/nested-9).
-        data: digits, or cifar10 from the parquet files under $TAILCUT_DATA/cifar10.
+        network: mlp, cnn, maxcnn (for clutter), resnet, vit or linear, perhaps with a width
+            (resnet-16) or a constraint (mlp/bottleneck-9, mlp/nested-9).
+        data: digits, clutter (digits at random places among fragments of others), or cifar10 from
+            the parquet files under $TAILCUT_DATA/cifar10.
         noise: symmetric (every other class alike), pair (the next class), asymmetric (what a
             CIFAR-10 class is mistaken for), instance (by the input), aligned (a mark in the image
             carries the next class), openset (inputs of the last three classes, which leave the
@@ -124,13 +125,13 @@ class Training:
         holdout: Held-out rows, as noisy.
         epochs: Passes over the training rows.
         batch_size: Rows a step.
-        learning_rate: Start of a cosine schedule.
+        learning_rate: The largest: a cosine schedule falls from it, that of clutter first rises.
         weight_decay: On all parameters.
         augment: Flip and crop the images while training.
     """
 
     network: str = "mlp"
-    data: Literal["digits", "cifar10"] = "digits"
+    data: Literal["digits", "clutter", "cifar10"] = "digits"
     noise: str = "symmetric"
     rate: float = 0.4
     train: int | None = None
@@ -159,10 +160,13 @@ class Demo:
     """How much of the demo to run.
 
     Attributes:
+        data: clutter (digits at random places among fragments of others), or digits, which a
+            network need not be trained for: their pixels tell as much.
         seeds: Networks to train, from --seed on; of several, means and spread are printed.
         rate: Share of wrong training labels.
     """
 
+    data: Literal["clutter", "digits"] = "clutter"
     seeds: int = 1
     rate: float = 0.4
 

@@ -75,7 +75,7 @@ SWITCHES = {
 
 COMMANDS = {
     "demo": Command(
-        "Train a small network on digits with wrong labels, repair it, and write a report.",
+        "Train a small network on embedded images with wrong labels, repair it, and report.",
         (Demo, Run),
     ),
     "diagnose": Command(

@@ -14,13 +14,9 @@ from torch import nn
 import tailcut
 from tailcut import models, sources
 from tailcut._typing import Batches
-from tailcut.arguments import Demo, Dials, Inputs, Run
+from tailcut.arguments import Dials, Inputs, Run
+from tailcut.demonstration import demonstrate
 from tailcut.errors import SpecError
-from tailcut.lab import experiment
-from tailcut.lab.baselines import papers_cut
-from tailcut.lab.data import digits_problem
-from tailcut.lab.subject import Subject
-from tailcut.lab.training import DIGITS
 from tailcut.network import store
 from tailcut.network.batches import read
 from tailcut.network.files import change_as_one
@@ -28,7 +24,6 @@ from tailcut.readers.class_map import class_map
 from tailcut.readers.columns import Columns
 from tailcut.running import (
     CONFIG,
-    Bar,
     Screen,
     device_of_run,
     require_place,
@@ -37,7 +32,7 @@ from tailcut.running import (
     stamped,
     tell,
 )
-from tailcut.tables import comparison, verdict
+from tailcut.tables import comparison, ranks, verdict
 from tailcut.verbs import runs
 from tailcut.verbs.summary import summarise
 
@@ -151,7 +146,7 @@ def demo(options: Options, config: str) -> int:
     with run_directory(run, "demo", config) as directory:
         for seed in range(run.seed, run.seed + asked.seeds):
             place = directory if asked.seeds == 1 else directory / f"seed-{seed}"
-            summaries.append(_demonstrated(run, asked, seed, place))
+            summaries.append(demonstrate(run, asked, seed, place))
     if run.json:
         content = summaries[0] if asked.seeds == 1 else summaries
         sys.stdout.write(json.dumps(content) + "\n")
@@ -159,40 +154,16 @@ def demo(options: Options, config: str) -> int:
         console = Screen()
         fits = ", ".join(f"{100 * each['fit']:.1f}" for each in summaries)
         console.print(
-            f"digits, {100 * asked.rate:.0f} % of the training labels wrong, "
+            f"{asked.data}, {100 * asked.rate:.0f} % of the training labels wrong, "
             f"{fits} % of the given ones fitted"
         )
         console.print(comparison(summaries))
+        console.print(ranks(summaries))
         for each in summaries:
             console.print(f"{each['verdict']}: {each['reason']}")
         first = directory if asked.seeds == 1 else directory / f"seed-{run.seed}"
         console.print(f"report: {first / 'report.html'}", soft_wrap=True)
     return 0
-
-
-def _demonstrated(run: Run, asked: Demo, seed: int, directory: Path) -> dict[str, Any]:
-    """Train, compare, repair and save one network."""
-    problem = digits_problem(rate=asked.rate, seed=seed)
-    with Bar(run, DIGITS.epochs) as on_epoch:
-        done = experiment.conduct(
-            "mlp", problem, DIGITS, seed=seed, device=device_of_run(run), on_epoch=on_epoch
-        )
-    train, holdout, test = (
-        part.loader() for part in (problem.train, problem.holdout, problem.test)
-    )
-    fix = tailcut.repair(
-        done.network, train, holdout, clean=test, seed=seed, progress=not run.quiet
-    )
-    cut = papers_cut(Subject(done.network, train, holdout, test))
-    fix.summary.update(
-        title="tailcut demo: digits",
-        fit=done.fit,
-        baselines={**done.baselines(), "paper's cut": cut},
-    )
-    fix.summary["clean"]["best_epoch"] = done.trained.oracle_epoch.test
-    fix.summary["seconds"]["training"] = sum(each.seconds for each in done.trained.epochs)
-    fix.save(directory)
-    return fix.summary
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ import pandas as pd
 from tailcut.arguments import Engine, Probing, Run, Training
 from tailcut.lab import claims_page, experiment, grid, presets
 from tailcut.lab.pictures import epochs_by_ranks
+from tailcut.lab.recipe import Recipe
 from tailcut.lab.study import Study, conduct, require_own, tables
-from tailcut.lab.training import DIGITS, Recipe
 from tailcut.network import store
 from tailcut.running import Bar, device_of_run, run_directory, tell
 
 Options = Mapping[str, Any]
+
+_SIZES = {"digits": (1100, 200), "clutter": (4_000, 500), "cifar10": (10_000, 1_000)}
+"""Training and held-out samples of a study that does not say them."""
 
 
 def lab_train(options: Options, config: str) -> int:
@@ -160,7 +163,7 @@ def _engine(engine: Engine) -> dict[str, Any]:
 
 def _study(training: Training, run: Run, probing: Probing) -> Study:
     recipe = _recipe(training)
-    train, holdout = (1100, 200) if training.data == "digits" else (10_000, 1_000)
+    train, holdout = _SIZES[training.data]
     if training.data == "digits" and training.noise == "openset":
         train = 800  # of the seven classes that stay
     return Study(
@@ -182,9 +185,10 @@ def _study(training: Training, run: Run, probing: Probing) -> Study:
 
 
 def _recipe(training: Training) -> Recipe:
-    usual = DIGITS if training.data == "digits" else Recipe()
+    usual = experiment.RECIPES[training.data]
     rate = usual.learning_rate if training.learning_rate is None else training.learning_rate
-    return Recipe(
+    return replace(
+        usual,
         epochs=usual.epochs if training.epochs is None else training.epochs,
         batch_size=training.batch_size,
         learning_rate=rate,

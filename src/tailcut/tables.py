@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -59,6 +60,31 @@ def _few(skipped: dict[str, str], most: int = 8) -> str:
     """The first of many, a line each; result.json has all."""
     lines = [f"{name}: {why}" for name, why in skipped.items()]
     return "\n".join(lines[:most] + [f"and {len(lines) - most} more"] * (len(lines) > most))
+
+
+def ranks(summaries: list[dict[str, Any]]) -> Table:
+    """The paper's cut at every octave and at its peak, by given held-out labels and by true ones.
+
+    Of several networks the mean, at the ranks that all of them have.
+    """
+    curves = [_by_rank(each["papers_curve"]) for each in summaries]
+    common = [rank for rank in curves[0] if all(rank in each for each in curves)]
+    mean = {rank: np.mean([each[rank] for each in curves], axis=0) for rank in common}
+    peak = max(common, key=lambda rank: mean[rank][0])
+    table = Table(title="the paper's cut by rank, %")
+    for column in ("rank", "held-out given labels", "true test labels"):
+        table.add_column(column, justify="right")
+    octaves = {1 << power for power in range(1, 20)}
+    for rank in common:
+        if rank in octaves | {peak, common[-1]}:
+            held, true = (f"{100 * accuracy:.1f}" for accuracy in mean[rank])
+            table.add_row(str(rank), held, true, style="bold" if rank == peak else None)
+    return table
+
+
+def _by_rank(curve: dict[str, list[Any]]) -> dict[int, tuple[float, float]]:
+    pairs = zip(curve["holdout"], curve["test"], strict=True)
+    return dict(zip(curve["rank"], pairs, strict=True))
 
 
 def _percent(share: float) -> str:

@@ -3,11 +3,16 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import yaml
 
 from tailcut.cli import main
+from tailcut.lab import experiment
+from tailcut.lab.clutter import clutter_problem
+from tailcut.tables import ranks
 
 
 @pytest.fixture(scope="module")
@@ -317,8 +322,39 @@ def test_a_full_disk_is_told_in_one_line(monkeypatch, capsys):
     )
 
 
+def test_the_demo_shows_the_rank_curve_and_its_controls(tmp_path, monkeypatch, capsys):
+    few = {"train": 200, "holdout": 100, "test": 100}
+    monkeypatch.setitem(experiment.PROBLEMS, "clutter", partial(clutter_problem, **few))
+    brief = replace(experiment.RECIPES["clutter"], epochs=1)
+    monkeypatch.setitem(experiment.RECIPES, "clutter", brief)
+    code, out, _ = run(capsys, "demo", "--out", tmp_path)
+    assert code == 0
+    assert out.startswith("clutter, 40 % of the training labels wrong, ")
+    for told in (
+        "control: untrained network, repaired",
+        "control: LDA on raw inputs",
+        "control: logistic regression on raw inputs",
+        "the paper's cut by rank, %",
+    ):
+        assert told in " ".join(out.split())
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result["papers_curve"]) == {"rank", "holdout", "test"}
+
+
+def test_of_several_networks_the_mean_is_shown_at_the_ranks_that_all_have():
+    curves = [
+        {"rank": [1, 2, 3, 4], "holdout": [0.1, 0.2, 0.4, 0.3], "test": [0.1, 0.3, 0.8, 0.4]},
+        {"rank": [1, 2, 3], "holdout": [0.1, 0.4, 0.4], "test": [0.1, 0.5, 0.6]},
+    ]
+    shown = ranks([{"papers_curve": each} for each in curves])
+    columns = [list(column.cells) for column in shown.columns]
+    assert columns == [["2", "3"], ["30.0", "40.0"], ["40.0", "70.0"]]
+    assert [row.style for row in shown.rows] == [None, "bold"]
+
+
 def test_the_demo_beats_the_best_epoch_as_an_installed_program(tmp_path):
-    words = [sys.executable, "-m", "tailcut", "demo", "--out", str(tmp_path), "--json"]
+    words = [sys.executable, "-m", "tailcut", "demo", "--data", "digits", "--json"]
+    words += ["--out", str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)
     assert result["fit"] >= 0.995
@@ -331,5 +367,8 @@ def test_the_demo_beats_the_best_epoch_as_an_installed_program(tmp_path):
         "EMA",
         "SWA",
         "paper's cut",
+        "control: untrained network, repaired",
+        "control: LDA on raw inputs",
+        "control: logistic regression on raw inputs",
     }
     assert "<html" in (tmp_path / "report.html").read_text()

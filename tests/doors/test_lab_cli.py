@@ -273,7 +273,7 @@ def test_claims_of_a_preset_are_told_with_their_page(tmp_path, monkeypatch, caps
         ),
         (
             ["grid", "--axes", "{data: [mnist]}"],
-            "no data 'mnist'; wanted one of digits, cifar10. Correct the name.",
+            "no data 'mnist'; wanted one of digits, clutter, cifar10. Correct the name.",
         ),
         (
             ["grid", "--workers", "0"],

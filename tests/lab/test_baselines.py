@@ -7,13 +7,16 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from tailcut.lab import baselines, layers
 from tailcut.lab.baselines import COMPETITORS
-from tailcut.lab.controls import CONTROLS
+from tailcut.lab.controls import CONTROLS, of_inputs
 from tailcut.lab.networks import build
 from tailcut.lab.samples import Samples
 from tailcut.lab.subject import Subject
 from tailcut.network.head import find_head
+from tailcut.network.stream import accuracy
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
+from tailcut.numerics.spectrum import Spectrum
+from tailcut.verbs.repair import truncate
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,30 @@ def test_a_ways_setting_is_chosen_by_the_noisy_holdout(subject):
 def test_the_papers_cut_lies_between_the_last_and_the_best_epoch(subject, memoriser, untouched):
     best = memoriser.trained.oracle_epoch.test
     assert untouched < baselines.papers_cut(subject) < best + 0.05
+
+
+def test_the_papers_curve_is_that_of_truncated_networks(subject):
+    curve = baselines.papers_curve(subject)
+    spectrum = Spectrum.of(subject.moments)
+    for place in (3, 17, len(curve["rank"]) - 1):
+        cut = truncate(subject.network, spectrum, curve["rank"][place])
+        for name, batches in (("holdout", subject.holdout), ("test", subject.test)):
+            assert accuracy(cut, batches) == pytest.approx(curve[name][place], abs=0.005)
+
+
+def test_the_papers_rank_is_that_which_the_holdout_finds(subject):
+    curve = baselines.papers_curve(subject)
+    chosen = curve["holdout"].index(max(curve["holdout"]))
+    assert baselines.papers_cut(subject) == curve["test"][chosen]
+
+
+def test_raw_inputs_are_features_of_their_own(memoriser):
+    train = memoriser.problem.train
+    inputs = of_inputs(memoriser.problem)
+    features_ND, given_N = inputs.known
+    torch.testing.assert_close(features_ND, train.inputs.flatten(1) * 4 - 2)
+    assert torch.equal(given_N, train.given)
+    assert baselines.lda_refit(inputs) > 0.9  # which is why digits are no evidence
 
 
 def test_the_head_is_the_one_that_repair_finds(subject, memoriser):

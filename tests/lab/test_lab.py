@@ -1,5 +1,7 @@
 """Problems and networks; trainings that go on where they stopped."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,8 @@ from tailcut.lab.data import (
 )
 from tailcut.lab.experiment import STATES, conduct, save
 from tailcut.lab.networks import Attention, build
-from tailcut.lab.training import Recipe, flipped_and_cropped, train
+from tailcut.lab.recipe import OPTIMISERS, SCHEDULES, Recipe
+from tailcut.lab.training import flipped_and_cropped, train
 from tailcut.network.filters import LayerMoments
 from tailcut.network.head import find_head
 from tailcut.network.store import load_tensors, read_json
@@ -69,8 +72,8 @@ def test_a_network_that_does_not_exist_is_named():
     with pytest.raises(SpecError) as error:
         build("vgg", (3, 32, 32), 10)
     assert str(error.value) == (
-        "no lab network 'vgg'; wanted one of cnn, linear, mlp, resnet, vit, with a width if you "
-        "like: resnet-16. Correct the name."
+        "no lab network 'vgg'; wanted one of cnn, linear, maxcnn, mlp, resnet, vit, with a "
+        "width if you like: resnet-16. Correct the name."
     )
 
 
@@ -96,8 +99,11 @@ class StopError(Exception):
     """A power cut."""
 
 
-def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path):
-    problem, recipe = digits_problem(rate=0.4, seed=0, train=300), Recipe(epochs=5)
+@pytest.mark.parametrize(
+    "recipe", [Recipe(epochs=5), Recipe(epochs=5, schedule="one-cycle", optimiser="adamw")]
+)
+def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, recipe):
+    problem = digits_problem(rate=0.4, seed=0, train=300)
 
     def network():
         torch.manual_seed(0)
@@ -138,6 +144,52 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         train(network, problem, recipe, seed=2, checkpoint=path)
     assert str(error.value).startswith(f"{path} is of another training: {{'epochs'")
     assert str(error.value).endswith("Delete it, or train into another directory.")
+
+
+def test_a_recipe_with_other_words_is_refused():
+    with pytest.raises(SpecError) as error:
+        Recipe(schedule="linear", optimiser="adam")
+    assert str(error.value) == (
+        "the schedule 'linear' and the optimiser 'adam'; wanted cosine or one-cycle, and sgd or "
+        "adamw. Correct the recipe."
+    )
+
+
+@pytest.mark.parametrize(("schedule", "largest"), [("cosine", 0), ("one-cycle", 30)])
+def test_the_learning_rate_is_largest_where_the_schedule_says(schedule, largest):
+    recipe = Recipe(learning_rate=0.2, schedule=schedule)
+    optimiser = OPTIMISERS["sgd"]([nn.Parameter(torch.zeros(1))], recipe)
+    falling = SCHEDULES[schedule](optimiser, recipe, 100)
+    rates = [optimiser.param_groups[0]["lr"]]
+    for _ in range(100):
+        optimiser.step()
+        falling.step()
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates[largest] == pytest.approx(0.2, rel=1e-3)
+    assert rates[:largest] == sorted(rates[:largest])
+    assert rates[largest:] == sorted(rates[largest:], reverse=True)
+    assert rates[-1] < 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens(Samples):
+    def __getitem__(self, rows):
+        ids, given, rows = super().__getitem__(rows)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, given, rows
+
+
+def test_a_network_of_keyword_tensors_is_trained_as_transformers_has_it():
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(vocab_size=20, hidden_size=16, num_labels=2, **sizes)
+    ids = torch.randint(2, 20, (200, 6))
+    samples = Tokens(ids, (ids[:, 1] > 10).long())
+    problem = Problem.of(samples, samples, train=150, holdout=50, rate=0.0, seed=0)
+    recipe = Recipe(epochs=30, batch_size=16, learning_rate=3e-3, optimiser="adamw")
+    trained = train(BertForSequenceClassification(config), problem, recipe)
+    assert trained.epochs[-1].test > 0.9
 
 
 def test_a_recipe_of_nothing_is_refused():

@@ -15,7 +15,7 @@ from tailcut.lab.data import Problem, digits_problem
 from tailcut.lab.experiment import conduct
 from tailcut.lab.networks import build
 from tailcut.lab.probe import Seen, octaves, probe
-from tailcut.lab.training import Recipe
+from tailcut.lab.recipe import Recipe
 from tailcut.network.head import find_head
 from tailcut.network.stream import accuracy
 from tailcut.numerics.spectrum import Spectrum

@@ -50,7 +50,7 @@ def test_epochs_are_probed_on_a_logarithmic_scale():
         (
             SpecError,
             {"data": "mnist"},
-            "no data 'mnist'; wanted one of digits, cifar10. Correct the name.",
+            "no data 'mnist'; wanted one of digits, clutter, cifar10. Correct the name.",
         ),
         (
             SpecError,

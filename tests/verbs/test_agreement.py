@@ -12,7 +12,7 @@ import tailcut
 from tailcut.lab.data import digits_problem
 from tailcut.lab.experiment import conduct
 from tailcut.lab.networks import build
-from tailcut.lab.training import Recipe
+from tailcut.lab.recipe import Recipe
 from tailcut.verbs.agreement import CHECK, Agreement
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tailcut.lab.data import Problem
+from tailcut.lab.networks import build
 from tailcut.lab.subject import Subject, Way, folded, linear
 from tailcut.network.filters import reestimate_batchnorm
 from tailcut.network.stream import accuracy, own_copy
@@ -42,6 +44,16 @@ def batchnorm_alone(subject: Subject) -> float:
     twin = own_copy(subject.network)
     reestimate_batchnorm(twin, subject.train)
     return accuracy(twin, subject.test)
+
+
+def of_inputs(problem: Problem, batch_size: int = 256) -> Subject:
+    """A network whose features are the inputs: untrained softmax regression.
+
+    What is fitted to it tells how far one comes without any trained feature.
+    """
+    network = build("linear", tuple(problem.train.inputs.shape[1:]), problem.classes).eval()
+    parts = (problem.train, problem.holdout, problem.test)
+    return Subject(network, *(part.loader(batch_size) for part in parts))
 
 
 CONTROLS: dict[str, Callable[[Subject], float]] = {

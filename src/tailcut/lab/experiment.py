@@ -12,17 +12,23 @@ import pandas as pd
 import torch
 from torch import nn
 
+from tailcut.lab.clutter import clutter_problem
 from tailcut.lab.data import Problem, Samples, cifar10_problem, digits_problem
 from tailcut.lab.networks import build
-from tailcut.lab.training import Epoch, Recipe, State, Trained, train
+from tailcut.lab.recipe import CLUTTER, DIGITS, Recipe
+from tailcut.lab.training import Epoch, State, Trained, train
 from tailcut.network import store
 from tailcut.network.files import change_as_one, write_atomically
 from tailcut.network.stream import accuracy
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
     "digits": digits_problem,
+    "clutter": clutter_problem,
     "cifar10": cifar10_problem,
 }
+
+RECIPES: dict[str, Recipe] = {"clutter": CLUTTER, "digits": DIGITS, "cifar10": Recipe()}
+"""How a network is usually trained on a problem."""
 
 STATES = ("last", "oracle", "noisy")
 """Weights kept of a training: after the last epoch, and of the two best ones."""
@@ -82,13 +88,18 @@ def conduct(
         checkpoint: Where an interrupted training goes on from.
         on_epoch: Told of every finished epoch.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        shape = tuple(problem.train.inputs.shape[1:])
-        network = build(name, shape, problem.classes).to(device)
+    network = untrained(name, problem, seed=seed).to(device)
     trained = train(network, problem, recipe, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
     network.eval()
     return Experiment(problem, network, trained, accuracy(network, problem.train.loader()))
+
+
+def untrained(name: str, problem: Problem, *, seed: int) -> nn.Module:
+    """The network as `conduct` builds it before its first epoch: a control."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        shape = tuple(problem.train.inputs.shape[1:])
+        return build(name, shape, problem.classes).eval()
 
 
 def save(experiment: Experiment, directory: Path, about: dict[str, Any]) -> None:

@@ -51,6 +51,22 @@ def cnn(shape: Sequence[int], classes: int, width: int = 32) -> nn.Sequential:
     )
 
 
+def maxcnn(shape: Sequence[int], classes: int, width: int = 16) -> nn.Sequential:
+    """Four 3x3 convolutions with BatchNorm and the maximum over all places; 8 x `width` features.
+
+    For one object that may stand anywhere. The second and the fourth convolution halve the image.
+    """
+    layers: list[nn.Module] = []
+    channels = shape[0]
+    for stage in range(4):
+        layers += [_conv(channels, width << stage, 1 + stage % 2), nn.BatchNorm2d(width << stage)]
+        layers.append(nn.ReLU())
+        channels = width << stage
+    return nn.Sequential(
+        *layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
+    )
+
+
 class Block(nn.Module):
     """The basic residual block of He et al. (2016)."""
 
@@ -220,6 +236,7 @@ def constrained(network: nn.Sequential, constraint: str) -> nn.Sequential:
 NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
     "mlp": mlp,
     "cnn": cnn,
+    "maxcnn": maxcnn,
     "resnet": resnet,
     "vit": vit,
     "linear": linear,

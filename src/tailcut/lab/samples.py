@@ -56,7 +56,7 @@ class Samples(Dataset[Any]):
     def rows(self, rows: slice | Tensor) -> Samples:
         """Some of the samples."""
         clean = None if self.clean is None else self.clean[rows]
-        return Samples(self.inputs[rows], self.given[rows], clean)
+        return replace(self, inputs=self.inputs[rows], given=self.given[rows], clean=clean)
 
     def corrupted(
         self, rate: float, seed: int, kind: str = "symmetric", classes: int | None = None

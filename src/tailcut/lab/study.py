@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ import tailcut
 from tailcut.errors import SpecError, StoreError
 from tailcut.lab import noise
 from tailcut.lab.data import Problem
-from tailcut.lab.experiment import PROBLEMS
+from tailcut.lab.experiment import PROBLEMS, RECIPES
 from tailcut.lab.networks import build
 from tailcut.lab.probe import Record, probe
-from tailcut.lab.training import DIGITS, Epoch, Recipe, train
+from tailcut.lab.recipe import DIGITS, Recipe
+from tailcut.lab.training import Epoch, train
 from tailcut.network import store
 from tailcut.network.checkpoints import load_checkpoint
 from tailcut.network.stream import usual_device
@@ -33,16 +34,16 @@ class Study:
     """What is trained, on which labels, and when it is probed.
 
     Attributes:
-        data: Of the problem: digits or cifar10.
+        data: Of the problem: digits, clutter or cifar10.
         network: As in `networks.build`: mlp-128, cnn, resnet-16, mlp/bottleneck-9.
         noise: Kind of label noise.
         rate: As the kind counts it.
         seed: Of samples, labels, weights and order.
         train: Training samples.
         holdout: Held-out samples, as noisy.
-        test: Test images of CIFAR-10; all of them if not given, as always for digits.
+        test: Test images; all of them if not given, as always for digits.
         epochs: Passes over them.
-        learning_rate: Start of a cosine schedule.
+        learning_rate: The largest; the data's usual recipe has the schedule.
         batch_size: Samples a step.
         weight_decay: On all parameters.
         augment: Flip and crop images.
@@ -69,13 +70,13 @@ class Study:
 
     def __post_init__(self) -> None:
         noise.checked_kind(self.noise)
-        _ = self.recipe  # refuses what cannot be trained
         if self.data not in PROBLEMS:
             raise SpecError(
                 f"no data {self.data!r}",
                 wanted=f"one of {', '.join(PROBLEMS)}",
                 advice="Correct the name",
             )
+        _ = self.recipe  # refuses what cannot be trained
         if self.data == "digits" and self.test is not None:
             raise SpecError(
                 f"{self.test} test samples of digits",
@@ -110,10 +111,11 @@ class Study:
     @property
     def recipe(self) -> Recipe:
         """The hyperparameters."""
-        return Recipe(
-            self.epochs,
-            self.batch_size,
-            self.learning_rate,
+        return replace(
+            RECIPES[self.data],
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             augment=self.augment,
         )

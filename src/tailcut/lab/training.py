@@ -1,4 +1,4 @@
-"""SGD to interpolation, with a record of every epoch and the early-stopping references."""
+"""Training to interpolation, with a record of every epoch and the early-stopping references."""
 
 from __future__ import annotations
 
@@ -14,48 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from tailcut.errors import DataError, StoreError
+from tailcut._typing import Inputs
+from tailcut.errors import StoreError
 from tailcut.lab.data import Problem
+from tailcut.lab.recipe import OPTIMISERS, SCHEDULES, Recipe
 from tailcut.network.checkpoints import load_checkpoint
 from tailcut.network.files import write_atomically
-from tailcut.network.stream import accuracy, device_of
+from tailcut.network.stream import accuracy, device_of, fitted
 
 State = dict[str, Tensor]
 
 _DECAY = 0.999
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Attributes:
-        epochs: Passes over the training data.
-        batch_size: Samples a step.
-        learning_rate: Start of a cosine schedule that ends at zero.
-        momentum: Nesterov.
-        weight_decay: On all parameters.
-        augment: Flip images by chance and crop them at random from a border of zeros.
-    """
-
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    augment: bool = False
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise DataError(
-                f"{self.epochs} epochs of batches of {self.batch_size}",
-                wanted="at least 1 of each",
-                advice="Correct the recipe",
-            )
-
-
-DIGITS = Recipe(epochs=100, learning_rate=0.02)
-"""Takes the digits MLP to 100 % on labels of which 40 % are wrong."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +108,8 @@ def train(
         StoreError: A checkpoint that is damaged.
     """
     steps = recipe.epochs * len(problem.train.loader(recipe.batch_size))
-    optimiser = torch.optim.SGD(
-        network.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=True,
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    optimiser = OPTIMISERS[recipe.optimiser](network.parameters(), recipe)
+    schedule = SCHEDULES[recipe.schedule](optimiser, recipe, steps)
     averages = {
         "EMA": AveragedModel(network, avg_fn=_moving, use_buffers=True),
         "SWA": AveragedModel(network),
@@ -171,7 +134,7 @@ def train(
         on_epoch(trained.epochs[-1])
         if checkpoint is not None:
             _keep(checkpoint, parts, trained, about)
-    inputs = (_fast(inputs).to(device_of(network)) for inputs, *_ in problem.train.loader(500))
+    inputs = (fitted(_fast(inputs), network) for inputs, *_ in problem.train.loader(500))
     update_bn(inputs, averages["SWA"])
     trained.averages = {name: _copied(each.module) for name, each in averages.items()}
     return trained
@@ -189,8 +152,8 @@ def _epoch(
     device = device_of(network)
     loss, hits, n = 0.0, 0, 0
     for batch in loader:
-        inputs, labels = _fast(batch[0]).to(device), batch[1].to(device)
-        logits = network(inputs)
+        inputs, labels = fitted(_fast(batch[0]), network), batch[1].to(device)
+        logits = network(inputs) if isinstance(inputs, Tensor) else network(**inputs).logits
         mean_loss = nn.functional.cross_entropy(logits, labels)
         optimiser.zero_grad()
         mean_loss.backward()
@@ -244,9 +207,9 @@ def flipped_and_cropped(images_NCHW: Tensor, generator: torch.Generator) -> Tens
     return padded_NCHW.permute(0, 2, 3, 1)[samples_N11, rows_NH1, columns_N1W].permute(0, 3, 1, 2)
 
 
-def _fast(inputs: Tensor) -> Tensor:
+def _fast(inputs: Inputs) -> Inputs:
     """Images in the memory order that convolutions are fastest in."""
-    if inputs.ndim != 4:
+    if not isinstance(inputs, Tensor) or inputs.ndim != 4:
         return inputs
     return inputs.contiguous(memory_format=torch.channels_last)
 

@@ -1,0 +1,289 @@
+"""Everything that is measured on one trained network: `measure`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from foreign import backbone
+from rawinputs import raw
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+from torch import Tensor, nn
+from trainings import Training
+
+import tailcut
+from tailcut.lab.baselines import (
+    COMPETITORS,
+    lda_refit,
+    logistic_refit,
+    nearest_neighbours,
+    papers_curve,
+    papers_cut,
+)
+from tailcut.lab.controls import CONTROLS, of_inputs
+from tailcut.lab.data import Problem
+from tailcut.lab.subject import Subject, folded
+from tailcut.network import store
+from tailcut.numerics.moments import Moments
+from tailcut.numerics.readout import Readout
+from tailcut.numerics.spectrum import Spectrum, nc1
+from tailcut.verbs.groundwork import lay
+from tailcut.verbs.survey import survey
+from tailcut.verbs.viewing import fold_moments
+
+OF_IMAGES = {"SAP", "RoG, ensemble of layers"}
+"""Rivals that read no text."""
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A trained network with its data, as everything here sees it."""
+
+    training: Training
+    problem: Problem
+    network: nn.Module
+
+    def batches(self, part: str) -> Any:
+        """Of "train", "holdout", "test", or of "true": the training samples, true labels."""
+        samples = self.problem.train.true() if part == "true" else getattr(self.problem, part)
+        return samples.loader(self.training.setting.batch)
+
+    def subject(self, network: nn.Module) -> Subject:
+        """Another network on this data."""
+        return Subject(network, *(self.batches(part) for part in ("train", "holdout", "test")))
+
+    @cached_property
+    def own(self) -> Subject:
+        """The network itself."""
+        return self.subject(self.network)
+
+    @cached_property
+    def clean_N(self) -> Tensor:
+        """True training labels."""
+        assert self.problem.train.clean is not None
+        return self.problem.train.clean
+
+    def repaired(self, network: nn.Module, *, holdout: int | None = None) -> tailcut.Repair:
+        """By today's version, with all of the holdout, the first of it, or (0) without any."""
+        held = self.batches("holdout")
+        if holdout:
+            first = self.problem.holdout.rows(slice(holdout))
+            held = first.loader(self.training.setting.batch)
+        return tailcut.repair(
+            network,
+            self.batches("train"),
+            None if holdout == 0 else held,
+            clean=self.batches("test"),
+            force=network is not self.network,  # an untrained one does not know its labels
+            progress=False,
+        )
+
+
+def measure(training: Training, *, holdouts: Sequence[int] = ()) -> dict[str, Any]:
+    """Today's version, rivals, controls, the waterfall and the geometry, on one network.
+
+    Args:
+        training: A finished one.
+        holdouts: Sizes of smaller holdouts to repair with, too.
+    """
+    start, problem, told = perf_counter(), training.problem(), training.told()
+    case = Case(training, problem, training.network(problem))
+    fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
+    curve = papers_curve(case.own)
+    return {
+        "schema": store.SCHEMA,
+        **{key: told[key] for key in ("name", "seed", "setting", "wrong", "fit", "samples")},
+        "accuracy": {
+            **told["baselines"],
+            "paper's cut": papers_cut(case.own),
+            "tailcut": fix.summary["clean"]["after"],
+            "tailcut, no holdout": alone.summary["clean"]["after"],
+            "best candidate": float(fix.candidates["clean"].max()),
+        },
+        "holdouts": {
+            str(n): case.repaired(case.network, holdout=n).summary["clean"]["after"]
+            for n in holdouts
+        },
+        "rivals": rivals(case),
+        "controls": controls(case),
+        "waterfall": waterfall(case, fix.candidates),
+        "auroc": label_scores(case, curve),
+        "paper's cut by rank": {
+            name: [round(each, 4) for each in values] for name, values in curve.items()
+        },
+        "geometry": geometry(case, fix.summary),
+        "with_holdout": brief(fix.summary),
+        "without_holdout": brief(alone.summary),
+        "seconds": round(perf_counter() - start, 1),
+    }
+
+
+def rivals(case: Case) -> dict[str, float]:
+    """Every post-hoc rival on the same network, and what must not help."""
+    named = {**COMPETITORS, **CONTROLS}
+    named.pop("paper's cut")
+    reads_text = case.problem.train.inputs.ndim == 2
+    return {
+        name: method(case.own)
+        for name, method in named.items()
+        if not (reads_text and name in OF_IMAGES)
+    }
+
+
+def controls(case: Case) -> dict[str, float]:
+    """What a sceptic asks for first: is it the trained network that knows?
+
+    The same repair on an untrained network (a pretrained one before it was fine-tuned), linear
+    classifiers of the raw inputs, and for pretrained networks classifiers of the features that
+    never saw a label.
+    """
+    untrained = case.training.untrained(case.problem)
+    found = {"untrained, repaired": case.repaired(untrained).summary["clean"]["after"]}
+    pixels = of_inputs(raw(case.problem))
+    found["LDA on raw inputs"] = lda_refit(pixels)
+    found["logistic regression on raw inputs"] = logistic_refit(pixels)
+    untouched = backbone(case.training.setting.network, untrained)
+    if untouched is not None:
+        before = case.subject(untouched)
+        found["LDA on the untouched backbone"] = lda_refit(before)
+        found["logistic regression on the untouched backbone"] = logistic_refit(before)
+        found["5 nearest neighbours on the untouched backbone"] = nearest_neighbours(before)
+    return found
+
+
+def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Accuracy with one step more each: the candidate of least held-out loss, and the best one.
+
+    The last two are what true labels would give: on the features as they are, and behind the
+    gentle filter on the same views.
+    """
+    fitted = candidates["readout"].isin(["lda", "ridge", "centroid"])
+    trained = candidates["self_training"] > 0
+    layers = candidates["strength"].fillna(float("inf")) < float("inf")
+    layers |= candidates["denoising"] > 0
+    steps = {
+        "layers filtered": ~fitted & layers,
+        "LDA on views": fitted & ~trained & (candidates["rounds"] == 0),
+        "inferred labels": fitted & ~trained & (candidates["rounds"] > 0),
+        "self-training": fitted & trained,
+    }
+    untouched, cut = float(candidates["clean"].iloc[0]), papers_cut(case.own)
+    best_cut = max(papers_curve(case.own)["test"])
+    found = {
+        "untouched": {"chosen": untouched, "best": untouched},
+        "paper's cut": {"chosen": cut, "best": best_cut},
+    }
+    for name, rows in steps.items():
+        part = candidates[rows]
+        if len(part):
+            chosen = float(part.loc[part["log_loss"].idxmin(), "clean"])
+            found[name] = {"chosen": chosen, "best": float(part["clean"].max())}
+    for name, value in true_labels(case).items():
+        found[name] = {"chosen": value, "best": value}
+    return found
+
+
+def true_labels(case: Case) -> dict[str, float]:
+    """LDA on the true training labels: a ceiling that no user has."""
+
+    def step(_: str) -> None:
+        pass
+
+    plainly = Moments(case.own.head.width, case.own.head.classes)
+    known = case.clean_N >= 0
+    plainly.update(case.own.known[0][known], given=case.clean_N[known])
+    found = survey(
+        case.network, case.batches("train"), case.batches("holdout"), device=None, seed=0, step=step
+    )
+    ground = lay(found, "auto", "auto", seed=0, step=step)
+    model = ground.network(ground.gentle)
+    folds = fold_moments(
+        model, found.head, case.batches("true"), ground.views, n=found.moments.n, seed=0, step=step
+    )
+    behind = case.subject(model)
+    return {
+        "true labels": case.own.accuracy(folded(Readout.lda(plainly))),
+        "true labels, filtered, on views": behind.accuracy(folded(Readout.lda(folds.whole()))),
+    }
+
+
+def label_scores(case: Case, curve: dict[str, list[Any]]) -> dict[str, float]:
+    """How well wrong labels are found (AUROC): the audit and its rivals; empty without any."""
+    given_N = case.problem.train.given
+    wrong_N = (given_N != case.clean_N).numpy()
+    if not wrong_N.any():
+        return {}
+    issues = tailcut.find_label_issues(
+        case.network, case.batches("train"), case.batches("holdout"), progress=False
+    )
+    features_ND, readout = (
+        case.own.known[0],
+        Readout.project(Spectrum.of(case.own.moments), *case.own.parameters()),
+    )
+    rank = curve["rank"][int(np.argmax(curve["holdout"]))]
+    suspicion = {"audit": -issues["label_score"].to_numpy()}
+    for name, kept in (("own confidence", readout.max_rank), ("own head at the cut's rank", rank)):
+        weight_KD, bias_K = readout.fold(kept)
+        logits_NK = features_ND.double() @ weight_KD.cpu().T + bias_K.cpu()
+        suspicion[name] = -_of_given(logits_NK.softmax(1), given_N)
+    sources = {"raw inputs": of_inputs(raw(case.problem))}
+    untouched = backbone(case.training.setting.network, case.training.untrained(case.problem))
+    if untouched is not None:
+        sources["the untouched backbone"] = case.subject(untouched)
+    for name, subject in sources.items():
+        told = f"logistic regression on {name}, out of fold"
+        suspicion[told] = -_of_given(_out_of_fold(subject), given_N)
+    return {name: float(roc_auc_score(wrong_N, scores)) for name, scores in suspicion.items()}
+
+
+def _out_of_fold(subject: Subject) -> Tensor:
+    """Probabilities (N x K) of scikit-learn's logistic regression, C = 0.01 on unit scale."""
+    features_ND, given_N = subject.known
+    fit = LogisticRegression(C=0.01, max_iter=200, tol=1e-3)
+    scaled = (features_ND / features_ND.std()).numpy()
+    found = cross_val_predict(fit, scaled, given_N.numpy(), cv=_FOLDS, method="predict_proba")
+    return torch.from_numpy(found)
+
+
+def _of_given(probabilities_NK: Tensor, given_N: Tensor) -> Any:
+    return probabilities_NK.gather(1, given_N[:, None])[:, 0].numpy()
+
+
+def geometry(case: Case, summary: dict[str, Any]) -> dict[str, Any]:
+    """Of the features: what may tell whether to cut them or the layers."""
+    features_ND, given_N = case.own.known
+    known = case.clean_N >= 0
+    moments = Moments(case.own.head.width, case.own.head.classes, ("clean", "given"))
+    moments.update(features_ND[known], clean=case.clean_N[known], given=given_N[known])
+    spectrum = Spectrum.of(moments)
+    weight_KD, bias_K = case.own.parameters()
+    predicted_N = (features_ND @ weight_KD.T + bias_K).argmax(1)
+    wrong_N = given_N != case.clean_N
+    repeated = (predicted_N == given_N)[wrong_N].double().mean()
+    return {
+        "width": spectrum.width,
+        "effective_rank": spectrum.effective_rank,
+        "participation_ratio": spectrum.participation_ratio,
+        "nc1_given": nc1(moments, "given"),
+        "nc1_true": nc1(moments, "clean"),
+        "memorised": float(repeated) if wrong_N.any() else None,
+        "memorisation": summary["memorisation"],
+        "references": summary["spectrum"]["references"],
+    }
+
+
+def brief(summary: dict[str, Any]) -> dict[str, Any]:
+    """A result without its long tables."""
+    long = {"candidates", "spectrum", "curve"}
+    told = {key: value for key, value in summary.items() if key not in long}
+    return told | {"noise": {"rate": (summary["noise"] or {}).get("rate")}}

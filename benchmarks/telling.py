@@ -1,0 +1,109 @@
+"""What the results of `study.py` say: one table for development, one for validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+RAW = ("LDA on raw inputs", "logistic regression on raw inputs")
+"""Controls that make a setting easy where one of them comes near."""
+
+EASY = 5.0
+"""Points behind tailcut within which a classifier of the raw inputs comes near."""
+
+GEOMETRY = {
+    "effective rank": "effective_rank",
+    "NC1 of given labels": "nc1_given",
+    "NC1 of true labels": "nc1_true",
+    "memorised": "memorised",
+}
+"""Of the features, in units of their own."""
+
+REFERENCES = (
+    "last epoch",
+    "noisy-holdout early stopping",
+    "oracle early stopping",
+    "paper's cut",
+    "tailcut",
+    "tailcut, no holdout",
+    "best candidate",
+)
+
+
+def read(results: Path) -> pd.DataFrame:
+    """One row for each checkpoint: role, setting, seed, and every accuracy in %."""
+    rows = []
+    for path in sorted(results.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        percent = {
+            **found["accuracy"],
+            "best rival by test": max(found["rivals"].values()),
+            **found["controls"],
+            **{f"step: {name}": each["chosen"] for name, each in found["waterfall"].items()},
+            **{f"best of step: {name}": each["best"] for name, each in found["waterfall"].items()},
+            **{f"AUROC: {name}": value for name, value in found["auroc"].items()},
+            **{f"{n} held out": value for n, value in found["holdouts"].items()},
+            "wrong labels": found["wrong"],
+            "wrong labels, estimated": found["with_holdout"]["noise"]["rate"],
+            "fit": found["fit"],
+        }
+        named = {"role": found["setting"]["role"], "setting": found["name"].rpartition("-")[0]}
+        numbers = {name: None if each is None else 100 * each for name, each in percent.items()}
+        shape = {name: found["geometry"][key] for name, key in GEOMETRY.items()}
+        rows.append({**named, "seed": found["seed"], **numbers, **shape})
+    return pd.DataFrame(rows)
+
+
+def easy(results: pd.DataFrame) -> set[str]:
+    """Settings of which the raw inputs tell nearly as much as tailcut does, by the mean."""
+    means = results.groupby("setting").mean(numeric_only=True)
+    near = means[list(RAW)].max(axis=1) > means["tailcut"] - EASY
+    return set(means.index[near])
+
+
+def table(results: pd.DataFrame) -> str:
+    """Development and validation apart: each setting, then the averages without the easy ones."""
+    if results.empty:
+        return "no results yet"
+    known, lines = easy(results), []
+    for role, of_role in results.groupby("role"):
+        lines.append(f"== {role}: accuracy on true test labels, %, mean +- sd over seeds")
+        for setting, part in of_role.groupby("setting"):
+            marked = " (easy: left out of the averages)" if setting in known else ""
+            lines.append(f"{setting}, {len(part)} seeds{marked}")
+            for name in part.columns.drop(["role", "setting", "seed"]):
+                values = part[name].dropna().astype(float)
+                if len(values):
+                    lines.append(f"  {name:<52}{spread(values):>14}")
+        lines += averages(of_role[~of_role["setting"].isin(known)])
+    return "\n".join(lines)
+
+
+def averages(results: pd.DataFrame) -> list[str]:
+    """Of settings, each by the mean of its seeds: tailcut minus the others, and the waterfall."""
+    noisy = results[results["wrong labels"] > 0].drop(columns=["role", "seed"])
+    means = noisy.groupby("setting").mean(numeric_only=True)
+    if means.empty:
+        return []
+    lines = [f"tailcut minus others, points over {len(means)} settings that are not easy"]
+    others = [name for name in REFERENCES if name != "tailcut"]
+    others += ["best rival by test", *(name for name in means if "on the untouched" in name)]
+    others += ["untrained, repaired", *RAW]
+    for name in dict.fromkeys(name for name in others if "AUROC" not in name):
+        gaps = (means["tailcut"] - means[name]).dropna()
+        lines.append(f"  {name:<52}{spread(gaps):>14}{gaps.min():>8.1f} least, n = {len(gaps)}")
+    steps = [name for name in means if name.startswith("step: ")]
+    lines.append("gain over the untouched network, step by step, points")
+    for name in steps:
+        gains = (means[name] - means["last epoch"]).dropna()
+        lines.append(f"  {name.removeprefix('step: '):<52}{spread(gains):>14}")
+    return lines
+
+
+def spread(values: pd.Series) -> str:
+    """Mean and standard deviation."""
+    if len(values) < 2:
+        return "-" if values.empty else f"{values.iloc[0]:.1f}"
+    return f"{values.mean():.1f} +- {values.std():.1f}"

@@ -1,0 +1,79 @@
+"""A training of the study: where its files lie, its data, and its networks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from settings import SETTINGS, Setting
+from torch import nn
+
+from tailcut.lab.data import Problem
+from tailcut.lab.experiment import PROBLEMS, untrained
+from tailcut.network import store
+from tailcut.network.weights import load_weights
+
+
+@dataclass(frozen=True)
+class Training:
+    """One seed of a setting."""
+
+    setting: Setting
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder, and of its result."""
+        return f"{self.setting.name}-{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Under $TAILCUT_STUDY."""
+        return Path(os.environ.get("TAILCUT_STUDY", "runs/study")) / self.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """There while it is trained."""
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def record(self) -> Path:
+        """Written last."""
+        return self.folder / "training.json"
+
+    @property
+    def done(self) -> bool:
+        """Whether it was finished."""
+        return self.record.is_file()
+
+    def told(self) -> dict[str, Any]:
+        """The record of a finished training."""
+        return store.read_json(self.record)
+
+    def problem(self) -> Problem:
+        """The noisy data, the same whenever it is asked for."""
+        chosen = self.setting
+        return PROBLEMS[chosen.problem](
+            rate=chosen.rate, kind=chosen.noise, seed=self.seed, **chosen.sizes
+        )
+
+    def untrained(self, problem: Problem) -> nn.Module:
+        """The network before its first epoch."""
+        return untrained(self.setting.network, problem, seed=self.seed)
+
+    def network(self, problem: Problem) -> nn.Module:
+        """In the state of the last epoch."""
+        network = self.untrained(problem)
+        load_weights(network, self.folder / "last.safetensors")
+        return network.eval()
+
+
+def trainings(names: Sequence[str], seeds: Sequence[int] | None) -> Iterator[Training]:
+    """Those asked for: of each setting its seeds, or those of them that are named."""
+    for name in names:
+        for seed in SETTINGS[name].seeds:
+            if seeds is None or seed in seeds:
+                yield Training(SETTINGS[name], seed)
