@@ -85,10 +85,10 @@ def require_place(run: Run, command: str) -> None:
     Raises:
         SpecError: A file, a place that cannot be written to, or a run of another command.
     """
-    directory = Path("runs" if run.out is None else run.out)
+    directory = _named(command) if run.out is None else Path(run.out)
     require_writable(directory)
     held = directory / CONFIG
-    if run.out is not None and held.is_file():
+    if held.is_file():
         first = held.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
         if first.startswith(_MADE_BY) and first != _MADE_BY + command:
             raise SpecError(
@@ -137,15 +137,19 @@ def require_writable(directory: Path) -> None:
 
 def _claimed(command: str) -> Path:
     """A new directory under `runs`, of nobody else who starts in this second."""
-    name, number = f"{time.strftime('%Y%m%d-%H%M%S')}-{command}", 1
+    named, number = _named(command), 1
     while True:
-        directory = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        directory = named if number == 1 else named.with_name(f"{named.name}-{number}")
         try:
             directory.mkdir(parents=True)
         except FileExistsError:
             number += 1
         else:
             return directory
+
+
+def _named(command: str) -> Path:
+    return Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{command}"
 
 
 def _listed(directory: Path) -> tuple[set[Path], set[Path]]:

@@ -214,6 +214,21 @@ def test_a_flipped_bit_in_the_numbers_of_a_torch_file_is_noticed(tmp_path, share
     assert message.startswith(f"{path} cannot be read (Bad CRC-32 for file '")
 
 
+def test_a_part_that_is_marked_as_a_folder_is_damage(tmp_path):
+    """torch would take what lies in memory for its content."""
+    path = tmp_path / "last.pt"
+    torch.save({"a": torch.ones(1000)}, path)
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"last/data/0") - 46
+    assert content[entry : entry + 4] == b"PK\x01\x02"
+    content[entry + 38] |= 0x10
+    path.write_bytes(content)
+    assert told(states_in, path) == (
+        f"{path} cannot be read ('last/data/0' is marked as a folder); wanted a whole safetensors "
+        "or torch file. It is truncated or of another format: copy or save it again."
+    )
+
+
 def test_another_zip_file_is_no_checkpoint(tmp_path):
     path = tmp_path / "a.pt"
     with zipfile.ZipFile(path, "w") as archive:

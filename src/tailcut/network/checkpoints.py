@@ -22,6 +22,10 @@ State: TypeAlias = Mapping[str, Tensor]
 _DEEPEST = 3
 """Keys that may lead to weights, such as `state`, `model`, `state_dict`."""
 
+_FOLDER = 0x10
+"""Attribute of a part of a zip file, of which torch takes whatever lies in memory for the content.
+"""
+
 
 class _Beside:
     """Stands for something beside the weights: takes what that is made of, and keeps nothing."""
@@ -94,6 +98,8 @@ def _require_whole(path: Path) -> None:
             return
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
+            if part.is_dir() or part.external_attr & _FOLDER:
+                raise zipfile.BadZipFile(f"{part.filename!r} is marked as a folder")
             with archive.open(part) as file:
                 while file.read(1 << 20):
                     pass
