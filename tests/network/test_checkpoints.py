@@ -229,6 +229,18 @@ def test_a_part_that_is_marked_as_a_folder_is_damage(tmp_path):
     )
 
 
+def test_an_early_file_of_which_torch_leaves_out_the_numbers_is_damage(tmp_path):
+    """torch would take what lies in memory for them."""
+    path = tmp_path / "last.pt"
+    torch.save({"a": torch.ones(10)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    keys = content.rindex(b"\x80\x02]")  # the list of storages that follow
+    path.write_bytes(content[: keys + 3] + b"." + content[keys + 4 :])
+    assert told(states_in, path).startswith(
+        f"{path} cannot be read (torch does not read all of it); "
+    )
+
+
 def test_another_zip_file_is_no_checkpoint(tmp_path):
     path = tmp_path / "a.pt"
     with zipfile.ZipFile(path, "w") as archive:

@@ -202,6 +202,38 @@ def test_a_changed_value_is_told_with_what_to_do(tmp_path, reader):
     )
 
 
+def test_parts_of_a_result_put_together_are_not_taken_for_one(tmp_path):
+    path = write_json(tmp_path / "result.json", RESULT)
+    whole, joined = path.read_text(), 0
+    for start in range(1, len(whole)):
+        for end in range(len(whole) - 40, len(whole)):
+            path.write_text(whole[:start] + whole[end:])
+            try:
+                found = read_json(path)
+            except StoreError:
+                continue
+            joined += found == RESULT
+            assert found == RESULT or "schema" not in found
+    assert joined >= 1  # the control: cut at one place, it is whole again
+
+
+def test_a_header_of_which_every_mark_is_damaged_is_still_ours(tmp_path):
+    path = save_tensors(tmp_path / "undo.safetensors", TENSORS)
+    changed = path.read_bytes().replace(b"tailcut", b"tai|#ut").replace(b"schema", b"sc(ema")
+    path.write_bytes(changed[:-1] + b"\x01")
+    assert "its checksum differs" in told(load_tensors, path)
+
+
+@pytest.mark.parametrize("key", ["config", "configs", "mailcut", "tailcu", "a"])
+def test_json_in_a_header_of_others_is_not_ours(tmp_path, key):
+    path = tmp_path / "theirs.safetensors"
+    save_file(TENSORS, path, {key: json.dumps({"sha256": 64 * "a"})})
+    if key == "mailcut":  # as near as this is too near
+        assert "its checksum differs" in told(load_tensors, path)
+    else:
+        assert torch.equal(load_tensors(path)["weight"], TENSORS["weight"])
+
+
 def test_an_edited_result_is_told_with_what_to_do(tmp_path):
     path = write_json(tmp_path / "result.json", RESULT)
     path.write_text(path.read_text().replace('"cut"', '"leave"'))
@@ -212,7 +244,7 @@ def test_a_seal_is_part_of_the_file_and_not_of_what_it_tells(tmp_path):
     json_path = write_json(tmp_path / "result.json", RESULT)
     assert read_json(json_path) == RESULT
     raw = json.loads(json_path.read_text())
-    assert list(raw) == [*RESULT, "sha256"]
+    assert list(raw) == ["sha256", *RESULT]
     assert write_json(tmp_path / "again.json", raw).read_bytes() == json_path.read_bytes()
     path = save_tensors(tmp_path / "undo.safetensors", TENSORS, {"head": "fc"})
     with safe_open(path, "pt") as file:

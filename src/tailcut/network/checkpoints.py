@@ -76,7 +76,7 @@ def load_checkpoint(path: Path) -> Any:
         with warnings.catch_warnings(), torch.serialization.safe_globals(safe):
             # torch.load warns of pickle protocols that it then reads or refuses
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return _loaded(path)
     except Exception as cause:
         if "TorchScript" in str(cause):
             raise _script(path) from None
@@ -91,11 +91,22 @@ def load_checkpoint(path: Path) -> Any:
         ) from None
 
 
+def _loaded(path: Path) -> Any:
+    """By torch, which of a damaged pickle may leave out the numbers and give what lies in memory.
+
+    Only the end of the file tells: it then has not read that far.
+    """
+    with path.open("rb") as file:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        if not _is_zip(path) and file.read(1):
+            raise ValueError("torch does not read all of it")
+    return content
+
+
 def _require_whole(path: Path) -> None:
     """Read every part of a zip file once: torch checks no checksum, zipfile does."""
-    with path.open("rb") as file:
-        if file.read(2) != b"PK":
-            return
+    if not _is_zip(path):
+        return
     with zipfile.ZipFile(path) as archive:
         for part in archive.infolist():
             if part.is_dir() or part.external_attr & _FOLDER:
@@ -108,7 +119,12 @@ def _require_whole(path: Path) -> None:
 def _is_pickle(path: Path) -> bool:
     """Whether it starts as torch's zip files or pickles do: then there is something to run."""
     with path.open("rb") as file:
-        return file.read(1) == b"\x80" or zipfile.is_zipfile(path)
+        return file.read(1) == b"\x80" or _is_zip(path)
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def _script(path: Path) -> StoreError:

@@ -93,7 +93,7 @@ def read(directory: str | Path) -> tuple[dict[str, Any], list[str]]:
     """
     directory = Path(directory)
     finish(directory)
-    summary, sealed = store.read_sealed_json(directory / RESULT)
+    summary, sealed = result(directory)
     files = _files(directory, summary)
     if not sealed or "undo.safetensors" not in files:
         raise StoreError(
@@ -125,6 +125,23 @@ def refuse_repair(directory: Path) -> None:
             wanted="a new directory, or one of a diagnosis",
             advice="Choose another place",
         )
+
+
+def result(directory: str | Path) -> tuple[dict[str, Any], bool]:
+    """What `result.json` holds, and whether a checksum says that it is as it was written.
+
+    Raises:
+        StoreError: No result there, or a damaged one.
+    """
+    path = Path(directory) / RESULT
+    summary, sealed = store.read_sealed_json(path)
+    if "schema" not in summary:
+        raise StoreError(
+            f"{path} has no schema",
+            wanted="a result of repair or diagnose, as it was written",
+            advice="Run the command again that wrote it",
+        )
+    return summary, sealed
 
 
 def _files(directory: Path, summary: Mapping[str, Any]) -> dict[str, str]:
@@ -160,7 +177,7 @@ def write_again(directory: str | Path, out: str | Path | None = None) -> Path:
     """
     directory = Path(directory)
     finish(directory)
-    summary, sealed = store.read_sealed_json(directory / RESULT)
+    summary, sealed = result(directory)
     files = _files(directory, summary)
 
     def derived(place: Path) -> None:
