@@ -67,7 +67,10 @@ plain_data = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda key: key != "schema"), plain_data, max_size=4))
+free_keys = st.text().filter(lambda key: key not in {"schema", "sha256"})
+
+
+@given(st.dictionaries(free_keys, plain_data, max_size=4))
 def test_json_comes_back_whatever_its_texts_hold(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "any.json"
     assert read_json(write_json(path, content)) == content

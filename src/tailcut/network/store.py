@@ -51,6 +51,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     One with a `schema` is sealed by a first key, `sha256`, which `read_json` takes off again.
     """
     told = plain(content)
+    assert "schema" in told or _SEAL not in told, "that key is the seal's"
     if "schema" in told:
         told = {_SEAL: _BLANK, **{key: item for key, item in told.items() if key != _SEAL}}
     text = json.dumps(told, indent=2, allow_nan=False)
