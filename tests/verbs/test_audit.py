@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from torch.utils.data import DataLoader, Sampler, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 import tailcut
+from parts import Shuffling
 
 
 @pytest.fixture(scope="module")
@@ -53,19 +54,6 @@ def test_an_index_of_the_loader_becomes_the_index_of_the_table(memoriser):
     assert found["predicted_label"].tolist() == plain["predicted_label"].tolist()
     np.testing.assert_allclose(found["label_score"], plain["label_score"], atol=1e-6)
     assert (found["is_label_issue"] == plain["is_label_issue"]).mean() > 0.95
-
-
-class Shuffling(Sampler):
-    """No class of torch's own."""
-
-    def __init__(self, n):
-        self.n = n
-
-    def __iter__(self):
-        return iter(torch.randperm(self.n).tolist())
-
-    def __len__(self):
-        return self.n
 
 
 def test_an_order_that_changes_unseen_is_refused_where_the_table_would_be_chance(memoriser):

@@ -6,27 +6,17 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import tailcut
+from parts import fitted
 
 INPUTS = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(60) % 3
+RECIPE = {"width": 32, "steps": 150, "rate": 0.02}
 TWO_CLASSES = [(INPUTS[LABELS < 2], LABELS[LABELS < 2])]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return fitted()
-
-
-def fitted(*, bias=True):
-    """A network that predicts the labels, as one that was trained on them does."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3, bias=bias))
-    optimiser = torch.optim.Adam(model.parameters(), 0.02)
-    for _ in range(150):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(INPUTS), LABELS).backward()
-        optimiser.step()
-    return model
+    return fitted(INPUTS, LABELS, **RECIPE)
 
 
 def refused(model, train, holdout=None, **dials):
@@ -160,7 +150,7 @@ def test_dials_that_do_not_exist(model, dial, message):
 
 
 def test_a_head_without_bias_is_cut_without_one():
-    model = fitted(bias=False)
+    model = fitted(INPUTS, LABELS, **RECIPE, bias=False)
     fix = tailcut.repair(
         model, [(INPUTS, LABELS)], readout="project", rank=2, depth="head", progress=False
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, Sampler, Subset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, TensorDataset
 
 import tailcut
+from parts import Shuffling, fitted
 
 N = 300
 GENERATOR = torch.Generator().manual_seed(0)
@@ -23,27 +23,7 @@ QUICK = {"views": [], "depth": "head", "progress": False}
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
-    optimiser = torch.optim.Adam(model.parameters(), 0.05)
-    for _ in range(60):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(INPUTS), GIVEN).backward()
-        optimiser.step()
-    return model
-
-
-class Shuffling(Sampler):
-    """No class of torch's own."""
-
-    def __init__(self, n):
-        self.n = n
-
-    def __iter__(self):
-        return iter(torch.randperm(self.n).tolist())
-
-    def __len__(self):
-        return self.n
+    return fitted(INPUTS, GIVEN, width=6, steps=60, rate=0.05)
 
 
 def refused(verb, *args, **options):

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tailcut.errors import DataError
 from tailcut.lab import noise
-from tailcut.lab.data import HELD_APART, Problem, digits
+from tailcut.lab.data import HELD_APART, Problem, digits, never_annotated
 from tailcut.lab.samples import Samples
 
 SIDE = 24
@@ -56,11 +55,7 @@ def clutter_problem(
     """
     name, outside = noise.checked_kind(kind), None
     if name == "human":
-        raise DataError(
-            "digits in clutter with human labels",
-            wanted="data that somebody has labelled anew: cifar10",
-            advice="Choose another noise, or cifar10",
-        )
+        raise never_annotated("digits in clutter")
     draw, whole = np.random.default_rng(seed), digits()
     whole = whole.rows(torch.from_numpy(draw.permutation(len(whole))))
     known, asked = whole.rows(slice(_KNOWN)), whole.rows(slice(_KNOWN, None))

@@ -168,11 +168,7 @@ def digits_problem(
     """
     name, whole, outside = noise.checked_kind(kind), digits(), None
     if kind == "human":
-        raise DataError(
-            "digits with human labels",
-            wanted="data that somebody has labelled anew: cifar10",
-            advice="Choose another noise, or cifar10",
-        )
+        raise never_annotated("digits")
     if name == "human":
         whole = _by_people(whole, kind, None)
     elif name == "openset":
@@ -242,6 +238,15 @@ def cifar10_problem(
         seed=seed,
         kind=kind,
         outside=outside,
+    )
+
+
+def never_annotated(what: str) -> DataError:
+    """Human labels asked for, of data that nobody has labelled anew."""
+    return DataError(
+        f"{what} with human labels",
+        wanted="data that somebody has labelled anew: cifar10",
+        advice="Choose another noise, or cifar10",
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
+from tailcut.network.inputs import tensors_of
 from tailcut.network.loaders import (
     described,
     is_scalar,
@@ -94,7 +95,7 @@ def _parse(raw: Any, classes: int | None, where: str, loader: Any) -> Batch:
     if is_scalar(labels):
         raise single_samples(loader, raw)
     _require_stacked(raw, where)
-    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    tensors = tensors_of(inputs)
     if labels is None or not tensors:
         raise DataError(
             f"{where} is {described(raw)}",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError
 from tailcut.network.batches import read
+from tailcut.network.inputs import count, joined, rows, shapes_of
 from tailcut.network.stream import logits_of, on_input
 from tailcut.numerics.checks import float64
 
@@ -126,11 +127,11 @@ def _groups(loader: Batches, size: int) -> Iterator[Inputs]:
     """
     waiting: dict[tuple[tuple[int, ...], ...], list[Inputs]] = defaultdict(list)
     for batch in read(loader):
-        held = waiting[tuple(tuple(each.shape[1:]) for each in _tensors(batch.inputs))]
+        held = waiting[tuple(shape[1:] for shape in shapes_of(batch.inputs))]
         held.append(batch.inputs)
         if sum(map(count, held)) >= 2 * size:
-            held[:] = yield from _full(_joined(held), size)
-    yield from sorted(map(_joined, waiting.values()), key=count, reverse=True)
+            held[:] = yield from _full(joined(held), size)
+    yield from sorted(map(joined, waiting.values()), key=count, reverse=True)
 
 
 def _full(inputs: Inputs, size: int) -> Generator[Inputs, None, list[Inputs]]:
@@ -152,28 +153,3 @@ def _at_once(model: nn.Module, norms: Iterable[BatchNorm], inputs: Inputs) -> in
     with on_input(dict.fromkeys(norms, weigh)):
         logits_of(model, rows(inputs, slice(1)))
     return max(_LEAST, _BYTES // widest)
-
-
-def _tensors(inputs: Inputs) -> list[Tensor]:
-    return [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-
-
-def count(inputs: Inputs) -> int:
-    """Samples of a batch."""
-    return len(_tensors(inputs)[0])
-
-
-def rows(inputs: Inputs, kept: slice) -> Inputs:
-    """Some samples of a batch."""
-    if isinstance(inputs, Tensor):
-        return inputs[kept]
-    return {key: each[kept] for key, each in inputs.items()}
-
-
-def _joined(parts: list[Inputs]) -> Inputs:
-    if isinstance(parts[0], Tensor):
-        return torch.cat([part for part in parts if isinstance(part, Tensor)])
-    return {
-        key: torch.cat([part[key] for part in parts if not isinstance(part, Tensor)])
-        for key in parts[0]
-    }

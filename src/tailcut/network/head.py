@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Inputs
 from tailcut.errors import DataError, HeadError
+from tailcut.network.inputs import rows
 from tailcut.network.stream import first_input, logits_of, on_input
 
 _PROOF_SAMPLES = 8
@@ -101,7 +102,7 @@ def find_head(model: nn.Module, inputs: Inputs) -> Head:
             runs twice, or one whose weight is not a parameter of its own.
         DataError: Logits that are not finite.
     """
-    inputs = _first_samples(inputs)
+    inputs = rows(inputs, slice(_PROOF_SAMPLES))
     ran, logits_NK = _layers_that_run(model, inputs)
     _require_finite(model, logits_NK)
     if not ran:
@@ -293,9 +294,3 @@ def _averaged_pair(
         if same and (sum(outputs) / 2 - logits_NK).abs().max() <= _tolerance(logits_NK):
             return b, a
     return None
-
-
-def _first_samples(inputs: Inputs) -> Inputs:
-    if isinstance(inputs, Tensor):
-        return inputs[:_PROOF_SAMPLES]
-    return {key: value[:_PROOF_SAMPLES] for key, value in inputs.items()}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Inputs
-from tailcut.network.batchnorm import count, rows
+from tailcut.network.inputs import count, rows
 from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_call
 from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
 from tailcut.network.stream import logits_of

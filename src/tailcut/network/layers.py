@@ -119,13 +119,13 @@ class LinearLayer(Layer):
     """nn.Linear: the last axis of the input."""
 
     @staticmethod
-    def fits(module: nn.Module) -> bool:  # noqa: D102
+    def fits(module: nn.Module) -> bool:
         return isinstance(module, nn.Linear)
 
-    def weights(self) -> dict[str, Weight]:  # noqa: D102
+    def weights(self) -> dict[str, Weight]:
         return {"": Weight("weight", self.module.weight, self.module.bias)}
 
-    def readings(self, call: Call) -> Iterator[dict[str, Reading]]:  # noqa: D102
+    def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         yield {"": Reading(call.received, call.received.ndim - 1, call.output)}
 
 
@@ -133,11 +133,11 @@ class TransposedLinear(LinearLayer):
     """Conv1D of transformers, as GPT-2 has it: a Linear whose weight lies input first."""
 
     @staticmethod
-    def fits(module: nn.Module) -> bool:  # noqa: D102
+    def fits(module: nn.Module) -> bool:
         known = {(each.__module__.split(".")[0], each.__name__) for each in type(module).__mro__}
         return ("transformers", "Conv1D") in known
 
-    def weights(self) -> dict[str, Weight]:  # noqa: D102
+    def weights(self) -> dict[str, Weight]:
         return {"": Weight("weight", self.module.weight, self.module.bias, transposed=True)}
 
 
@@ -149,13 +149,13 @@ class Convolution(Layer):
     """
 
     @staticmethod
-    def fits(module: nn.Module) -> bool:  # noqa: D102
+    def fits(module: nn.Module) -> bool:
         return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
 
-    def weights(self) -> dict[str, Weight]:  # noqa: D102
+    def weights(self) -> dict[str, Weight]:
         return {"": Weight("weight", self.module.weight, self.module.bias, self.module.groups)}
 
-    def readings(self, call: Call) -> Iterator[dict[str, Reading]]:  # noqa: D102
+    def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         axes = len(self.module.kernel_size)
         single = call.received.ndim == axes + 1
         inputs, outputs = (each[None] if single else each for each in (call.received, call.output))
@@ -208,17 +208,17 @@ class FusedAttention(Layer):
     """
 
     @staticmethod
-    def fits(module: nn.Module) -> bool:  # noqa: D102
+    def fits(module: nn.Module) -> bool:
         return isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None
 
-    def weights(self) -> dict[str, Weight]:  # noqa: D102
+    def weights(self) -> dict[str, Weight]:
         attention, after = self.module, self.module.out_proj
         return {
             "": Weight("in_proj_weight", attention.in_proj_weight, attention.in_proj_bias),
             ".out_proj": Weight("out_proj.weight", after.weight, after.bias),
         }
 
-    def readings(self, call: Call) -> Iterator[dict[str, Reading]]:  # noqa: D102
+    def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         query = self._sequence(call)
         if query is None:
             return
@@ -229,7 +229,7 @@ class FusedAttention(Layer):
         axes = query.ndim - 1
         yield {"": Reading(rows[0], axes, None), ".out_proj": Reading(rows[1], axes, rows[2])}
 
-    def refusal(self, call: Call) -> str:  # noqa: D102
+    def refusal(self, call: Call) -> str:
         if self._sequence(call) is None:
             return "it attends to other tokens than its own"
         return super().refusal(call)

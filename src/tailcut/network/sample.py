@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tailcut._typing import Inputs
 from tailcut.network.batches import Batch
+from tailcut.network.inputs import joined, mapped, rows, shapes_of
 
 _Kept: TypeAlias = tuple[float, int, Inputs, int]
 """(-priority, position in the stream, inputs, label): the first to go comes first."""
@@ -42,7 +43,12 @@ class RandomSample:
         priorities_N = self._random.random(len(batch))
         for row, priority in enumerate(priorities_N.tolist()):
             if len(self._heap) < self.size or -priority > self._heap[0][0]:
-                kept = (-priority, self.seen + row, _row(batch.inputs, row), int(batch.labels[row]))
+                kept = (
+                    -priority,
+                    self.seen + row,
+                    _held(rows(batch.inputs, row)),
+                    int(batch.labels[row]),
+                )
                 push = heapq.heappush if len(self._heap) < self.size else heapq.heappushpop
                 push(self._heap, kept)
         self.seen += len(batch)
@@ -56,7 +62,7 @@ class RandomSample:
         drawn = sorted(self._heap, key=lambda kept: -kept[0])
         alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for place, kept in enumerate(drawn):
-            alike.setdefault(_shape(kept[2]), []).append(place)
+            alike.setdefault(shapes_of(kept[2]), []).append(place)
         parts = [
             places[start : start + batch_size]
             for places in alike.values()
@@ -112,29 +118,13 @@ def _mixed(marks_N: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.
     return marks_N ^ (marks_N >> np.uint64(31))
 
 
-def _batch(rows: list[_Kept]) -> Batch:
+def _held(inputs: Inputs) -> Inputs:
+    return mapped(lambda each: each.detach().cpu().clone(), inputs)
+
+
+def _batch(kept: list[_Kept]) -> Batch:
     return Batch(
-        _stack([inputs for _, _, inputs, _ in rows]),
-        torch.tensor([label for _, _, _, label in rows]),
-        torch.tensor([position for _, position, _, _ in rows]),
+        joined([inputs for _, _, inputs, _ in kept], torch.stack),
+        torch.tensor([label for _, _, _, label in kept]),
+        torch.tensor([position for _, position, _, _ in kept]),
     )
-
-
-def _row(inputs: Inputs, row: int) -> Inputs:
-    if isinstance(inputs, Tensor):
-        return inputs[row].detach().cpu().clone()
-    return {key: value[row].detach().cpu().clone() for key, value in inputs.items()}
-
-
-def _shape(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
-    tensors = [inputs] if isinstance(inputs, Tensor) else inputs.values()
-    return tuple(tuple(tensor.shape) for tensor in tensors)
-
-
-def _stack(rows: list[Inputs]) -> Inputs:
-    first = rows[0]
-    if isinstance(first, Tensor):
-        return torch.stack([row for row in rows if isinstance(row, Tensor)])
-    return {
-        key: torch.stack([row[key] for row in rows if not isinstance(row, Tensor)]) for key in first
-    }

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError, TailcutError, out_of_memory
 from tailcut.network.batches import read
+from tailcut.network.inputs import count, mapped
 from tailcut.network.modules import copied
 
 
@@ -71,9 +72,7 @@ def fitted(inputs: Inputs, model: nn.Module) -> Inputs:
     def fit(tensor: Tensor) -> Tensor:
         return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
-    if isinstance(inputs, Tensor):
-        return fit(inputs)
-    return {key: fit(value) for key, value in inputs.items()}
+    return mapped(fit, inputs)
 
 
 def runnable(model: nn.Module, inputs: Inputs) -> Inputs:
@@ -117,7 +116,7 @@ def logits_of(model: nn.Module, inputs: Inputs) -> Tensor:
         DataError: Something else, another shape, or inputs that the model cannot run on.
     """
     inputs = fitted(inputs, model)
-    samples = len(inputs) if isinstance(inputs, Tensor) else len(next(iter(inputs.values())))
+    samples = count(inputs)
     output = _logits_in(_run(model, inputs), type(model).__name__)
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != samples:
         shape = f" of shape {tuple(output.shape)}" if isinstance(output, Tensor) else ""

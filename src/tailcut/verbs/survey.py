@@ -13,6 +13,7 @@ from tailcut._typing import Batches, Inputs
 from tailcut.errors import DataError, concerning
 from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head, find_head
+from tailcut.network.inputs import tensors_of
 from tailcut.network.modules import inner, network_in
 from tailcut.network.sample import RandomSample, fingerprints
 from tailcut.network.stream import hits, own_copy, reading_numbers, runnable
@@ -209,8 +210,7 @@ def _held_out(
 
 def _sample_size(inputs: Inputs) -> int:
     """As many samples as `_SAMPLE_BYTES` hold, at most `SAMPLE`."""
-    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-    each = sum(tensor[0].numel() * tensor.element_size() for tensor in tensors)
+    each = sum(tensor[0].numel() * tensor.element_size() for tensor in tensors_of(inputs))
     return min(SAMPLE, max(256, _SAMPLE_BYTES // max(each, 1)))
 
 
