@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from tailcut.numerics.segregation import Segregation
     from tailcut.numerics.spectrum import Spectrum
     from tailcut.verbs.audit import find_label_issues
-    from tailcut.verbs.diagnose import Diagnosis, diagnose
-    from tailcut.verbs.repair import Repair, load, repair, truncate
+    from tailcut.verbs.diagnose import diagnose
+    from tailcut.verbs.diagnosis import Diagnosis
+    from tailcut.verbs.repair import Repair, load, repair
+    from tailcut.verbs.truncate import truncate
 
 __version__ = "0.1.0"
 
@@ -45,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     "DataError": "errors",
-    "Diagnosis": "verbs.diagnose",
+    "Diagnosis": "verbs.diagnosis",
     "HeadError": "errors",
     "Moments": "numerics.moments",
     "RankCurve": "numerics.curve",
@@ -61,7 +63,7 @@ _HOMES = {
     "load": "verbs.repair",
     "rank_curve": "numerics.curve",
     "repair": "verbs.repair",
-    "truncate": "verbs.repair",
+    "truncate": "verbs.truncate",
 }
 """Where each public name lives: looked up on first use, so that `--help` imports no torch."""
 

@@ -15,7 +15,8 @@ from tailcut.arguments import Engine, Probing, Run, Training
 from tailcut.lab import claims_page, experiment, grid, presets
 from tailcut.lab.pictures import epochs_by_ranks
 from tailcut.lab.recipe import Recipe
-from tailcut.lab.study import Study, conduct, require_own, tables
+from tailcut.lab.study import Study, conduct, require_own
+from tailcut.lab.study_tables import tables
 from tailcut.network import store
 from tailcut.running import Bar, device_of_run, run_directory, tell
 

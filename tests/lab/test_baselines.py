@@ -16,7 +16,7 @@ from tailcut.network.stream import accuracy
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.repair import truncate
+from tailcut.verbs.truncate import truncate
 
 
 @pytest.fixture(scope="module")

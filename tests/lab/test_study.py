@@ -13,7 +13,8 @@ from torch import nn
 from tailcut.errors import DataError, SpecError, StoreError
 from tailcut.lab.networks import NestedDropout, build
 from tailcut.lab.probe import probe
-from tailcut.lab.study import Study, conduct, require_own, rounded, tables
+from tailcut.lab.study import Study, conduct, require_own, rounded
+from tailcut.lab.study_tables import tables
 from tailcut.network.head import find_head
 from tailcut.network.store import read_json
 

@@ -10,9 +10,11 @@ from sklearn.metrics import roc_auc_score
 from reference import gaussian
 from tailcut.errors import DataError
 from tailcut.lab import noise
-from tailcut.numerics.latent import FoldMoments, Latent, fold_of
+from tailcut.numerics.covariance import oas_shrinkage
+from tailcut.numerics.crossfit import FoldMoments, fold_of
+from tailcut.numerics.latent import Latent
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import Readout, oas_shrinkage
+from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 
 CLASSES = 4

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import blobs, centred, gaussian, labels_of, moments_of, without_bias
+from tailcut.numerics.covariance import oas_shrinkage
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.origin import through_origin
-from tailcut.numerics.readout import Readout, oas_shrinkage
+from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 
 FITS = {"lda": Readout.lda, "ridge": Readout.ridge, "centroid": Readout.centroid}

@@ -21,8 +21,10 @@ from reference import (
 )
 from tailcut.errors import DataError
 from tailcut.numerics import readout as readouts
+from tailcut.numerics.covariance import oas_shrinkage
+from tailcut.numerics.discriminant import discriminant
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import Readout, discriminant, oas_shrinkage
+from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 
 CLASSES = 3

@@ -1,8 +1,9 @@
 """Which candidates must lead clearly to be chosen."""
 
 from tailcut.network.filters import UNTOUCHED, Filter
-from tailcut.verbs.candidates import Candidate, handicaps
 from tailcut.verbs.inference import Material
+from tailcut.verbs.penalties import handicaps
+from tailcut.verbs.readouts import Candidate
 
 
 def test_readouts_in_all_directions_behind_the_gentle_filter_need_no_lead():

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from tailcut._typing import Inputs
 from tailcut.errors import HeadError
 from tailcut.network.head import Head
-from tailcut.network.modules import copied, load_state, state_of
-from tailcut.network.stream import logits_of
+from tailcut.network.modules import copied, inner, load_state, state_of
+from tailcut.network.stream import evaluated, logits_of
 from tailcut.numerics.readout import Readout
 
 
@@ -85,4 +85,16 @@ def with_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
     """A copy of the model with some tensors of its state replaced, bit for bit."""
     twin = copied(model)
     load_state(twin, {**state_of(twin), **tensors})
+    return twin
+
+
+def ready(model: nn.Module) -> nn.Module:
+    """A copy as it is measured: in evaluation mode, with the weights that it has there."""
+    return evaluated(copied(model))
+
+
+def like(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """A copy of the model with another state: its device, flags and dtypes, ready to predict."""
+    twin = ready(model)
+    load_state(inner(twin), state)
     return twin

@@ -11,11 +11,9 @@ from torch import Tensor
 from tailcut._typing import Ranks
 from tailcut.errors import DataError
 from tailcut.numerics.checks import float64
-from tailcut.numerics.covariance import eye, factor, oas_shrinkage, shrunk, varying_within, whiten
+from tailcut.numerics.covariance import eye, shrunk, varying_within, whiten
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
-
-__all__ = ["Readout", "discriminant", "oas_shrinkage"]
 
 _CHUNK = 2**19
 """Running logits held at once: 4 MiB of float64, so that a chunk stays in cache."""
@@ -259,25 +257,6 @@ class Readout:
                 advice="Choose a rank in that range; more samples than features give all of them",
             )
         return int(rank)
-
-
-def discriminant(
-    moments: Moments, label_set: str = "given", *, shrinkage: float | None = None
-) -> tuple[Tensor, Tensor]:
-    """LDA in all directions as an ordinary Linear: weight (K x D) and bias (K,), float64.
-
-    `Readout.lda(...).fold` at full rank, but by one Cholesky factor: no direction is looked at.
-
-    Raises:
-        DataError: See `Readout.lda`.
-    """
-    counts_K = moments.require_classes(label_set)
-    means_KD = moments.means_KD(label_set) - moments.mean_D
-    within_DD = varying_within(moments, label_set) / moments.n
-    factor_DD = factor(shrunk(within_DD, moments.n, shrinkage))
-    weight_KD = torch.cholesky_solve(means_KD.T, factor_DD).T
-    bias_K = (counts_K / moments.n).log() - 0.5 * (weight_KD * means_KD).sum(1)
-    return weight_KD, bias_K - weight_KD @ moments.mean_D
 
 
 def _spectrum_for(moments: Moments, spectrum: Spectrum | None) -> Spectrum:

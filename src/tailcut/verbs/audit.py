@@ -13,12 +13,13 @@ from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.passes import Passes, opened
 from tailcut.network.views import Views
-from tailcut.numerics.latent import FoldMoments, Latent
+from tailcut.numerics.crossfit import FoldMoments
+from tailcut.numerics.latent import Latent
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.class_names import require_same_names
 from tailcut.verbs.groundwork import lay
 from tailcut.verbs.inference import MOST_ROUNDS, ROUNDS, half_rank
-from tailcut.verbs.options import check_options
+from tailcut.verbs.options import Options
 from tailcut.verbs.progress import steps
 from tailcut.verbs.survey import survey
 from tailcut.verbs.viewing import fold_moments
@@ -67,7 +68,7 @@ def find_label_issues(
         DataError: Data that cannot be used, a loader whose order changes, without an index, or a
             network that does not predict its training labels.
     """
-    check_options(depth, views=views, seed=seed)
+    Options(views, depth, seed=seed)
     for loader in () if force else (train, holdout):
         require_same_names(model, loader)
     train, holdout = Passes(train, ordered=True), opened(holdout, "held-out samples")

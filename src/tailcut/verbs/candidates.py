@@ -12,17 +12,13 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches
 from tailcut.errors import concerning
-from tailcut.network.batches import Batch, read
+from tailcut.network.batches import read
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
 from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.latent import Noise, Reading
-from tailcut.numerics.moments import Moments
-from tailcut.numerics.origin import through_origin
-from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
-from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.groundwork import Groundwork, Jury
 from tailcut.verbs.inference import (
     GIVEN,
@@ -33,37 +29,11 @@ from tailcut.verbs.inference import (
     infer,
     reading_of,
 )
-
-READOUTS = ("project", "centroid", "ridge", "lda")
-
-_FITS = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
+from tailcut.verbs.penalties import handicaps
+from tailcut.verbs.readouts import Candidate, features_of, make_readout
 
 _TRIED = ("project", "lda")
 """By default: ridge has LDA's directions in another scale, and nearest means never win."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to cut: filter, readout, kept rank, and the labels it is fitted to.
-
-    The readout "own head" is the network's head as it is, without a rank. After rounds of
-    inferring the true labels a readout is fitted to their posteriors, after self-training to
-    its pseudo-labels, else to the labels as they were given.
-    """
-
-    filter: Filter
-    readout: str
-    rank: int | None
-    material: Material = GIVEN
-
-    def told(self, layers: str) -> str:
-        """What is cut, with how many layers its filter reaches."""
-        rank = f" at rank {self.rank}" if self.rank else ""
-        filtered = f", {self.filter.told(layers)}" if self.filter != UNTOUCHED else ""
-        return f"{self.readout}{rank}{self.material}{filtered}"
-
-    def __str__(self) -> str:
-        return self.told("layers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,41 +260,6 @@ def _unjudged(
     return Weighed(groundwork, None, candidates, None, None, models, inferred, reading)
 
 
-def make_readout(
-    name: str, inferred: Inferred, material: Material, head: Head, model: nn.Module
-) -> Readout:
-    """A readout by name, fitted to a material; `project` takes the head that is in the model.
-
-    For a head without bias it goes through the origin.
-    """
-    moments = inferred.moments[material]
-    if name == "project":
-        return own_head(moments, head, model)
-    made = with_bias(name, inferred, material, head)
-    return made if head.bias else through_origin(made, moments)
-
-
-def with_bias(name: str, inferred: Inferred, material: Material, head: Head) -> Readout:
-    """A readout fitted to a material as if the head had a bias.
-
-    If it has none, in the directions of the uncentred features: the mean is among the first.
-    """
-    moments = inferred.moments[material]
-    spectrum = inferred.spectrum if head.bias else Spectrum.of(moments, centred=False)
-    return _FITS[name](moments, moments.label_sets[-1], spectrum=spectrum)
-
-
-def own_head(moments: Moments, head: Head, model: nn.Module) -> Readout:
-    """The head that is in the model, in the directions of its features."""
-    weight_KD, bias_K = head.parameters(model)
-    return Readout.project(Spectrum.of(moments, centred=head.bias), weight_KD, bias_K)
-
-
-def features_of(head: Head, model: nn.Module, batches: Sequence[Batch]) -> Tensor:
-    """Penultimate features (N x D), on the CPU."""
-    return torch.cat([head.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
-
-
 def _read(head: Head, model: nn.Module, loader: Batches) -> tuple[Tensor, Tensor]:
     """Penultimate features and labels, in the order of this pass."""
     features, labels = [], []
@@ -332,26 +267,6 @@ def _read(head: Head, model: nn.Module, loader: Batches) -> tuple[Tensor, Tensor
         features.append(head.features_and_logits(model, batch.inputs)[0].cpu())
         labels.append(batch.labels.cpu())
     return torch.cat(features), torch.cat(labels)
-
-
-def handicaps(candidates: Sequence[Candidate], gentle: Filter) -> Tensor:
-    """By how many standard errors of their loss candidates must be better to be chosen.
-
-    None for readouts fitted to all directions behind the gentle filter. Half of one for the
-    network's own head, which was trained on the wrong labels. One behind the other filter,
-    which the same jury has found. Two for fewer directions, of which there are many, and which
-    hardly ever help once the labels are inferred (docs/LOG.md).
-    """
-    widest: dict[Candidate, int | None] = {}
-    for each in candidates:
-        widest[replace(each, rank=None)] = each.rank  # ranks ascend
-
-    def handicap(each: Candidate) -> float:
-        if each.rank != widest[replace(each, rank=None)]:
-            return 2
-        return 0.5 if each.readout in ("own head", "project") else float(each.filter != gentle)
-
-    return torch.tensor([handicap(each) for each in candidates])
 
 
 def _own_heads(

@@ -11,8 +11,9 @@ from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.surgery import equivalence, folded
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
-from tailcut.verbs.candidates import Weighed, features_of, make_readout, own_head
+from tailcut.verbs.candidates import Weighed
 from tailcut.verbs.inference import GIVEN
+from tailcut.verbs.readouts import features_of, make_readout, own_head
 
 _COARSE = 0.01
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -14,127 +12,27 @@ from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.batches import read
 from tailcut.network.head import Head
-from tailcut.network.layer_moments import Coverage
 from tailcut.network.loaders import is_scalar
 from tailcut.network.passes import Passes, opened
 from tailcut.network.stream import logits_of
 from tailcut.network.views import Views
 from tailcut.numerics.calibration import calibration_error
 from tailcut.numerics.checks import checked_labels
-from tailcut.numerics.choice import Gain, Verdict
+from tailcut.numerics.choice import Gain
 from tailcut.numerics.curve import RankCurve, geometric_ranks, rank_curve
-from tailcut.numerics.latent import Noise
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.references import (
-    gavish_donoho_rank,
-    marchenko_pastur_rank,
-    parallel_analysis_rank,
-)
 from tailcut.numerics.segregation import Segregation
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.agreement import Agreement
-from tailcut.verbs.candidates import Candidate, Weighed, features_of, untouched, weigh
+from tailcut.verbs.candidates import Weighed, untouched, weigh
 from tailcut.verbs.class_names import require_same_names
 from tailcut.verbs.cutting import Cut, cut
 from tailcut.verbs.decision import Decision, decide
+from tailcut.verbs.diagnosis import Diagnosis, Judged
 from tailcut.verbs.groundwork import Jury, bare, lay
-from tailcut.verbs.options import check_options
+from tailcut.verbs.options import Options
 from tailcut.verbs.progress import Steps, steps
-from tailcut.verbs.screening import Screened
+from tailcut.verbs.readouts import features_of
 from tailcut.verbs.survey import PERMUTED, Survey, survey, with_clean
-
-_PARALLEL = 1024
-"""The widest features for which parallel analysis takes seconds only."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Accuracy before and after the cut on n samples, 0..1.
-
-    Attributes:
-        n: Samples.
-        before: Accuracy of the untouched network.
-        after: Accuracy of the cut one.
-        calibration: Expected calibration error before and after, on true labels alone.
-    """
-
-    n: int
-    before: float
-    after: float
-    calibration: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """What the training data, the held-out labels and the spectrum say of a network.
-
-    Attributes:
-        verdict: "cut" (a cut gains), "leave" (none does) or "unknown" (nobody can tell).
-        reason: Why, in one sentence.
-        chosen: The candidate that the verdict speaks of; the untouched network if not "cut".
-        gain: On true labels, as the judges' given ones tell by the estimated noise.
-            Cross-fitted: each half of the judging samples reports on the other half's
-            choice of a candidate. Views and filters were settled before, with all of
-            them. None without judges.
-        judges: How many labels of which samples judged; None if nobody could.
-        candidates: All of them, with accuracy on the judges' given labels, and log loss of these
-            under the estimated noise; with `clean` batches also the accuracy there.
-        curve: Accuracy of the chosen readout at every rank ("given": judges' labels; "clean":
-            true ones, if passed); of the network's own head where nothing is cut.
-        spectrum: Of the penultimate features of the untouched network.
-        moments: Of the same features.
-        memorisation: m on the training samples as they are; None without held-out labels.
-        agreement: How often the network predicts the labels it was trained on, and the chance
-            of that.
-        views: What each view keeps and what it forgets.
-        layers: Which layers the filters reach, and why not the others; None where no layer was
-            to be filtered.
-        noise: Estimated label noise; None where it cannot be told: where labels are remembered
-            under every view, where some class has hardly a sample, or for readout="project",
-            which fits no labels.
-        segregation: Where signal and noise sit; None without true training labels.
-        holdout: On the held-out given labels; the gain after the cut is cross-fitted.
-        clean: On true labels, if passed.
-        seconds: Of each step.
-    """
-
-    verdict: Verdict
-    reason: str
-    chosen: Candidate
-    gain: Gain | None
-    judges: str | None
-    candidates: pd.DataFrame
-    curve: RankCurve | None
-    spectrum: Spectrum
-    moments: Moments
-    memorisation: float | None
-    agreement: Agreement
-    views: list[Screened]
-    layers: Coverage | None
-    noise: Noise | None
-    segregation: Segregation | None
-    holdout: Judged | None
-    clean: Judged | None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @cached_property
-    def references(self) -> dict[str, int]:
-        """Label-free reference ranks: for comparison, never used to choose."""
-        ranks = {
-            "Marchenko-Pastur": marchenko_pastur_rank(self.spectrum),
-            "Gavish-Donoho": gavish_donoho_rank(self.spectrum),
-        }
-        if self.spectrum.width <= _PARALLEL:
-            ranks["parallel analysis"] = parallel_analysis_rank(self.moments)
-        return ranks
-
-    def __repr__(self) -> str:
-        rate = "cannot be told" if self.noise is None else f"about {100 * self.noise.rate:.0f} %"
-        memory = "" if self.memorisation is None else f", memorisation {self.memorisation:.2f}"
-        return (
-            f"Diagnosis({self.verdict}: {self.reason}; label noise {rate}{memory}, effective rank "
-            f"{self.spectrum.effective_rank:.1f} of {self.spectrum.width})"
-        )
 
 
 def diagnose(
@@ -179,13 +77,8 @@ def diagnose(
             model,
             train,
             holdout,
+            Options(views, depth, readout, rank, force, seed),
             clean=clean,
-            views=views,
-            depth=depth,
-            readout=readout,
-            rank=rank,
-            force=force,
-            seed=seed,
             device=device,
             step=step,
         )[0]
@@ -195,28 +88,24 @@ def examine(
     model: nn.Module,
     train: Batches,
     holdout: Batches | None,
+    options: Options,
     *,
     clean: Any,
-    views: Views,
-    depth: str,
-    readout: str,
-    rank: int | str,
-    force: bool,
-    seed: int,
     device: torch.device | str | None,
     step: Steps,
 ) -> tuple[Diagnosis, Cut, Head]:
     """The work behind `diagnose` and `repair`: the findings, the cut network and its head."""
-    check_options(depth, readout, rank, views, seed)
     clean_N, clean_batches = _told_apart(clean)
-    for loader in () if force else (train, holdout, clean_batches):
+    for loader in () if options.force else (train, holdout, clean_batches):
         require_same_names(model, loader)
     train = Passes(train, ordered=clean_N is not None)
     holdout = opened(holdout, "held-out samples")
     clean_batches = opened(clean_batches, "samples with true labels")
-    found = survey(model, train, holdout, clean_N=clean_N, device=device, seed=seed, step=step)
-    if force or found.agreement.fits:
-        weighed, decision = _decided(found, train, views, depth, readout, rank, seed, step)
+    found = survey(
+        model, train, holdout, clean_N=clean_N, device=device, seed=options.seed, step=step
+    )
+    if options.force or found.agreement.fits:
+        weighed, decision = _decided(found, train, options, step)
     else:
         weighed = untouched(bare(found))
         decision = Decision("unknown", 0, found.agreement.doubt, None)
@@ -246,21 +135,23 @@ def examine(
 
 
 def _decided(
-    found: Survey,
-    train: Batches,
-    views: Views,
-    depth: str,
-    readout: str,
-    rank: int | str,
-    seed: int,
-    step: Steps,
+    found: Survey, train: Batches, options: Options, step: Steps
 ) -> tuple[Weighed, Decision]:
     """All candidates and the verdict."""
-    if readout != "project":
+    seed = options.seed
+    if options.readout != "project":
         found.moments.require_classes()
-    ground = lay(found, views, depth, seed=seed, step=step)
-    weighed = weigh(ground, train, depth=depth, readout=readout, rank=rank, seed=seed, step=step)
-    decision = decide(weighed, asked="auto" not in (readout, rank), seed=seed)
+    ground = lay(found, options.views, options.depth, seed=seed, step=step)
+    weighed = weigh(
+        ground,
+        train,
+        depth=options.depth,
+        readout=options.readout,
+        rank=options.rank,
+        seed=seed,
+        step=step,
+    )
+    decision = decide(weighed, asked=options.asked, seed=seed)
     if not found.agreement.fits:
         decision = replace(decision, reason=f"{decision.reason}; {found.agreement.probed}")
     return weighed, decision

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.network.filters import Filter
-from tailcut.numerics.latent import Folds, Latent, Reading
+from tailcut.numerics.crossfit import Folds
+from tailcut.numerics.discriminant import discriminant
+from tailcut.numerics.latent import Latent, Reading
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.readout import discriminant
 from tailcut.numerics.scores import Scores, standard_error_rule
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.groundwork import Groundwork

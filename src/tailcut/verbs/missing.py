@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from tailcut.numerics.origin import through_origin
-from tailcut.verbs.candidates import Weighed, features_of, with_bias
+from tailcut.verbs.candidates import Weighed
+from tailcut.verbs.readouts import features_of, with_bias
 
 _MANY = 0.05
 """Predictions that differ, to speak of them where no labels can tell what they cost."""

@@ -1,52 +1,62 @@
-"""The dials of the verbs, checked before any work is done."""
+"""The dials of the verbs as one object, checked where it is made: before any work is done."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
 import torch
 
 from tailcut.errors import DataError
-from tailcut.network.views import as_views
-from tailcut.verbs.candidates import READOUTS
+from tailcut.network.views import Views, as_views
+from tailcut.verbs.readouts import READOUTS
 
 DEPTHS = ("auto", "head", "all")
 LARGEST_SEED = 2**63 - 1
 
 
-def check_options(
-    depth: Any = "auto",
-    readout: Any = "auto",
-    rank: Any = "auto",
-    views: Any = "auto",
-    seed: Any = 0,
-) -> None:
-    """Refuse values that no dial has.
+@dataclass(frozen=True)
+class Options:
+    """What may be tried, as `repair` takes it.
 
     Raises:
         DataError: An unknown depth, readout, rank or view, or a seed that no generator takes.
     """
-    as_views(views, torch.empty(0))
-    _one_of("depth", depth, DEPTHS)
-    _one_of("readout", readout, ("auto", *READOUTS))
-    if rank != "auto" and (isinstance(rank, bool) or not isinstance(rank, Integral) or rank < 1):
-        raise DataError(
-            f"rank={rank!r}",
-            wanted='"auto" or a whole number of at least 1',
-            advice="Correct the rank",
-        )
-    if (
-        isinstance(seed, bool)
-        or not isinstance(seed, Integral)
-        or not 0 <= int(seed) <= LARGEST_SEED
-    ):
-        raise DataError(
-            f"seed={seed!r}",
-            wanted=f"a whole number from 0 to {LARGEST_SEED}",
-            advice="Correct the seed",
-        )
+
+    views: Views = "auto"
+    depth: str = "auto"
+    readout: str = "auto"
+    rank: int | str = "auto"
+    force: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        as_views(self.views, torch.empty(0))
+        _one_of("depth", self.depth, DEPTHS)
+        _one_of("readout", self.readout, ("auto", *READOUTS))
+        if self.rank != "auto" and not _is_whole(self.rank, least=1):
+            raise DataError(
+                f"rank={self.rank!r}",
+                wanted='"auto" or a whole number of at least 1',
+                advice="Correct the rank",
+            )
+        if not _is_whole(self.seed) or self.seed > LARGEST_SEED:
+            raise DataError(
+                f"seed={self.seed!r}",
+                wanted=f"a whole number from 0 to {LARGEST_SEED}",
+                advice="Correct the seed",
+            )
+
+    @property
+    def asked(self) -> bool:
+        """Whether the caller named both readout and rank, so that the cut is made."""
+        return "auto" not in (self.readout, self.rank)
+
+
+def _is_whole(value: Any, least: int = 0) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def _one_of(name: str, value: Any, allowed: Sequence[str]) -> None:

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
-from tailcut.errors import HeadError, StoreError
+from tailcut.errors import StoreError
 from tailcut.network import pretrained, store
 from tailcut.network.batches import read
 from tailcut.network.head import Head
-from tailcut.network.modules import copied, inner, load_state, network_in, state_of
-from tailcut.network.stream import evaluated, logits_of, own_copy, runnable
-from tailcut.network.surgery import changed_tensors, folded, with_tensors
+from tailcut.network.modules import inner, network_in, state_of
+from tailcut.network.stream import logits_of, runnable
+from tailcut.network.surgery import changed_tensors, like, ready, with_tensors
 from tailcut.network.views import Views
 from tailcut.numerics.curve import RankCurve
-from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.report.page import page
 from tailcut.verbs import runs
 from tailcut.verbs.diagnose import examine
+from tailcut.verbs.options import Options
 from tailcut.verbs.progress import steps
 from tailcut.verbs.summary import summarise
 
@@ -210,19 +210,14 @@ def repair(
             model,
             train,
             holdout,
+            Options(views, depth, readout, rank, force, seed),
             clean=clean,
-            views=views,
-            depth=depth,
-            readout=readout,
-            rank=rank,
-            force=force,
-            seed=seed,
             device=device,
             step=step,
         )
     model = network_in(model)
-    network = _like(model, state_of(made.model))
-    undo_tensors = changed_tensors(_ready(model), network)
+    network = like(model, state_of(made.model))
+    undo_tensors = changed_tensors(ready(model), network)
     return Repair(summarise(diagnosis), diagnosis.spectrum, head, undo_tensors, network)
 
 
@@ -243,62 +238,5 @@ def load(directory: str | Path, model: nn.Module | None = None) -> Repair:
     undo_tensors = store.load_tensors(directory / "undo.safetensors")
     network = None
     if model is not None:
-        network = pretrained.load(_ready(network_in(model)), directory, names)
+        network = pretrained.load(ready(network_in(model)), directory, names)
     return Repair(summary, spectrum, head, undo_tensors, network)
-
-
-def truncate(
-    model: nn.Module, spectrum: Spectrum, rank: int, *, head: str | None = None
-) -> nn.Module:
-    """The paper's cut alone: the head behind the leading directions, folded into a copy.
-
-    W' = W V_r V_r^T and b' = b + W (I - V_r V_r^T) mean (arXiv 2603.02293v1, later withdrawn,
-    known by its abstract).
-
-    Args:
-        model: Stays as it is.
-        spectrum: Of the features that its head receives; uncentred for a head without bias.
-        rank: Directions to keep, 1..spectrum.rank.
-        head: Name of the head; the last defined Linear of the spectrum's width if not given.
-
-    Raises:
-        HeadError: No such layer.
-        DataError: A rank that the spectrum does not have, or no bias with a centred one.
-    """
-    model = network_in(model)
-    twin = own_copy(inner(model))
-    found = _head_of_width(twin, spectrum.width, head)
-    readout = Readout.project(spectrum, *found.parameters(twin))
-    return _like(model, state_of(folded(twin, found, *readout.fold(rank))))
-
-
-def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
-    linear = {
-        each: module
-        for each, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.in_features == width
-    }
-    wanted = next(reversed(linear), "") if name is None else name
-    if wanted not in linear:
-        told = "" if name is None else f" called {name!r}"
-        raise HeadError(
-            f"{type(model).__name__} has no linear layer{told} that reads {width} features",
-            wanted="the head whose input features the spectrum describes",
-            advice=f"Name it with head=...; of this width it has {', '.join(linear)}"
-            if linear
-            else "Pass the network that the spectrum was taken of",
-        )
-    module = linear[wanted]
-    return Head(wanted, width, module.out_features, module.bias is not None)
-
-
-def _ready(model: nn.Module) -> nn.Module:
-    """A copy as it is measured: in evaluation mode, with the weights that it has there."""
-    return evaluated(copied(model))
-
-
-def _like(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """A copy of the model with another state: its device, flags and dtypes, ready to predict."""
-    twin = _ready(model)
-    load_state(inner(twin), state)
-    return twin

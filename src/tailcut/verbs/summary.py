@@ -14,7 +14,7 @@ from tailcut.network.store import SCHEMA
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.agreement import Agreement
-from tailcut.verbs.diagnose import Diagnosis, Judged
+from tailcut.verbs.diagnosis import Diagnosis, Judged
 
 
 def summarise(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tailcut._typing import Batches
 from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head
 from tailcut.network.views import View
-from tailcut.numerics.latent import FoldMoments
+from tailcut.numerics.crossfit import FoldMoments
 
 _DRAWN = 8192
 """View samples that readouts of small data sets are fitted on, by drawing views again."""
