@@ -14,9 +14,17 @@ from scipy import stats
 from tailcut.errors import DataError, SpecError
 from tailcut.lab import claims, claims_page
 from tailcut.lab.absences import controls
-from tailcut.lab.claims import Results, cost_of_epoch, cost_of_rank, cut_by_holdout, still_repeated
+from tailcut.lab.claims import Results
 from tailcut.lab.engines import _measured
 from tailcut.lab.findings import Finding, Test, slope, summary
+from tailcut.lab.measures import (
+    cost_of_epoch,
+    cost_of_rank,
+    cut_by_holdout,
+    share_of,
+    still_repeated,
+    tail_minus_leading,
+)
 from tailcut.lab.pictures import as_svg, epochs_by_ranks
 from tailcut.lab.presets import PRESETS, preset, with_seeds
 from tailcut.lab.study import Study
@@ -189,12 +197,12 @@ def test_beyond_the_last_place_nothing_more_is_lost():
 
 
 def test_a_share_of_a_gap_of_less_than_a_point_is_taken_of_a_point():
-    assert claims._share({"last": 0.4}, 0.65, 0.9) == pytest.approx(0.5)
-    assert claims._share({"last": 0.4}, 0.405, 0.401) == pytest.approx(0.5)
+    assert share_of({"last": 0.4}, 0.65, 0.9) == pytest.approx(0.5)
+    assert share_of({"last": 0.4}, 0.405, 0.401) == pytest.approx(0.5)
 
 
 def test_the_tail_is_compared_with_as_many_leading_directions_as_classes():
-    assert claims._tail_minus_leading(record_of()) == pytest.approx(0.6 - 0.15)  # rank 8
+    assert tail_minus_leading(record_of()) == pytest.approx(0.6 - 0.15)  # rank 8
 
 
 # --- the claims, on records with a known answer

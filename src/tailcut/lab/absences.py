@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from tailcut.lab.claims import Record, Results, cut_by_holdout, place_of_classes
+from tailcut.lab.claims import Results
+from tailcut.lab.measures import Record, cut_by_holdout, place_of_classes
 from tailcut.lab.study import Study
 
 

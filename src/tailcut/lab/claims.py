@@ -10,13 +10,25 @@ from typing import Any
 import numpy as np
 
 from tailcut.lab.findings import Finding, Test, slope
+from tailcut.lab.measures import (
+    Record,
+    change_of_segregation,
+    cost_of_epoch,
+    cost_of_rank,
+    cut_by_holdout,
+    first_index,
+    first_probe,
+    last_accuracy,
+    last_segregation,
+    own_head,
+    share_of,
+    still_repeated,
+    tail_minus_leading,
+    true_probe,
+    used_width,
+)
 from tailcut.lab.presets import Preset
 from tailcut.lab.study import Study
-
-Record = Mapping[str, Any]
-
-_MISSED = 0.2
-"""How far the best epoch or rank is missed, up and down."""
 
 
 class Results:
@@ -58,20 +70,20 @@ def findings(results: Results) -> list[Finding]:
 def gathering(results: Results) -> Finding:
     """C1."""
     base = results.preset.base
-    place = results.each(base, lambda r: _last(r, "index") - _last(r, "null"))
+    place = results.each(base, lambda r: last_segregation(r, "index") - last_segregation(r, "null"))
     return Finding(
         "C1",
         "Signal gathers in a few leading components, stochastic label noise in the tail",
         (
             Test(
                 "signal lies before the noise: segregation index",
-                results.each(base, lambda r: _last(r, "index")),
+                results.each(base, lambda r: last_segregation(r, "index")),
             ),
             Test("noise lies further out than the same noise permuted: index minus null", place),
             Test(
                 "wrong labels repeated by a probe on the tail, minus by one on as many leading "
                 "directions as there are classes",
-                results.each(base, _tail_minus_leading),
+                results.each(base, tail_minus_leading),
             ),
         ),
     )
@@ -83,7 +95,7 @@ def systematic(results: Results) -> Finding:
     tests = []
     for noise, rate in preset.systematic:
         other = preset.of_noise(noise, rate)
-        depth = results.minus(preset.base, other, lambda r: _last(r, "noise_depth"))
+        depth = results.minus(preset.base, other, lambda r: last_segregation(r, "noise_depth"))
         kept = results.minus(other, preset.base, still_repeated)
         tests += [
             Test(f"symmetric noise lies deeper than {noise} noise: depth of the noise", depth),
@@ -101,11 +113,11 @@ def outward(results: Results) -> Finding:
         (
             Test(
                 "noise explained by the features: last minus first trained epoch",
-                results.each(base, lambda r: _change(r, "noise_explained")),
+                results.each(base, lambda r: change_of_segregation(r, "noise_explained")),
             ),
             Test(
                 "depth of the noise: last minus first trained epoch",
-                results.each(base, lambda r: _change(r, "noise_depth")),
+                results.each(base, lambda r: change_of_segregation(r, "noise_depth")),
             ),
         ),
     )
@@ -120,23 +132,23 @@ def untrained(results: Results) -> Finding:
         (
             Test(
                 "effective rank of the untrained features, as a share of the width",
-                results.each(base, lambda r: _used_width(_first(r))),
+                results.each(base, lambda r: used_width(first_probe(r))),
                 0.25,
                 below=True,
             ),
             Test(
                 "segregation index of the untrained features",
-                results.each(base, _first_index),
+                results.each(base, first_index),
                 0.1,
                 below=True,
             ),
             Test(
                 "segregation index: last epoch minus untrained",
-                results.each(base, lambda r: _last(r, "index") - _first_index(r)),
+                results.each(base, lambda r: last_segregation(r, "index") - first_index(r)),
             ),
             Test(
                 "segregation index: untrained features minus raw inputs",
-                results.minus(base, results.preset.pixels(), _first_index),
+                results.minus(base, results.preset.pixels(), first_index),
                 counts=False,
             ),
         ),
@@ -153,23 +165,25 @@ def recovery(results: Results) -> Finding:
             Test(
                 "share of the gap from the last to the best epoch closed by the paper's cut, rank "
                 "by the noisy holdout",
-                results.each(base, lambda r: _share(r, cut_by_holdout(r), r["best_epoch"])),
+                results.each(base, lambda r: share_of(r, cut_by_holdout(r), r["best_epoch"])),
                 0.5,
             ),
             Test(
                 "share of the gap from the last epoch to a probe fitted on true labels closed so",
-                results.each(base, lambda r: _share(r, cut_by_holdout(r), _true_probe(r))),
+                results.each(base, lambda r: share_of(r, cut_by_holdout(r), true_probe(r))),
                 0.5,
             ),
             Test(
                 "the first share with the best rank by test, which nobody knows",
-                results.each(base, lambda r: _share(r, max(_own(r)["test"]), r["best_epoch"])),
+                results.each(
+                    base, lambda r: share_of(r, max(own_head(r)["test"]), r["best_epoch"])
+                ),
                 0.5,
                 counts=False,
             ),
             Test(
                 "the first share for tailcut's repair: all layers, inferred labels",
-                results.each(base, lambda r: _share(r, r["repair"]["after"], r["best_epoch"])),
+                results.each(base, lambda r: share_of(r, r["repair"]["after"], r["best_epoch"])),
                 0.5,
                 counts=False,
             ),
@@ -206,13 +220,13 @@ def capacity(results: Results) -> Finding:
     preset = results.preset
     octaves = [float(np.log2(width)) for _, width in preset.widths]
     accuracies = zip(
-        *(results.each(preset.of_network(name), _accuracy) for name, _ in preset.widths),
+        *(results.each(preset.of_network(name), last_accuracy) for name, _ in preset.widths),
         strict=True,
     )
     held = (
         Test(
             f"last epoch: {name} minus {preset.base.network}",
-            results.minus(preset.of_network(name), preset.base, _accuracy),
+            results.minus(preset.of_network(name), preset.base, last_accuracy),
         )
         for name in preset.constrained
     )
@@ -237,7 +251,7 @@ def threshold(results: Results) -> Finding:
 
     def harm(rate: float, **changes: Any) -> tuple[float, ...]:
         noisy, clean = preset.of_rate(rate, **changes), preset.of_rate(0.0, **changes)
-        return results.minus(clean, noisy, _accuracy)
+        return results.minus(clean, noisy, last_accuracy)
 
     rate = preset.base.rate
     return Finding(
@@ -277,83 +291,3 @@ CLAIMS: tuple[Callable[[Results], Finding], ...] = (
     capacity,
     threshold,
 )
-
-
-def cut_by_holdout(record: Record) -> float:
-    """Test accuracy of the own head at the rank that is best on the noisy holdout."""
-    own = _own(record)
-    return own["test"][int(np.argmax(own["holdout"]))]
-
-
-def still_repeated(record: Record) -> float:
-    """Share of wrong training labels that the own head repeats at the rank best by test."""
-    own = _own(record)
-    return own["flipped given"][int(np.argmax(own["test"]))]
-
-
-def cost_of_rank(record: Record) -> float:
-    """Accuracy lost where the best rank is missed by a fifth, up and down on average."""
-    ranks, accuracies = record["probes"][-1]["ranks"], _own(record)["test"]
-    return _cost(ranks, accuracies)
-
-
-def cost_of_epoch(record: Record) -> float:
-    """Accuracy lost where the best epoch is missed by a fifth, up and down on average."""
-    epochs = record["epochs"]
-    return _cost([each["epoch"] for each in epochs], [each["test"] for each in epochs])
-
-
-def _cost(places: list[int], accuracies: list[float]) -> float:
-    """Between measured places the accuracy is taken to be linear in the logarithm."""
-    best = int(np.argmax(accuracies))
-    missed = np.log([places[best] * (1 - _MISSED), places[best] * (1 + _MISSED)])
-    return accuracies[best] - float(np.interp(missed, np.log(places), accuracies).mean())
-
-
-def _accuracy(record: Record) -> float:
-    return record["last"]
-
-
-def _first(record: Record) -> Record:
-    return record["probes"][0]
-
-
-def _first_index(record: Record) -> float:
-    return _first(record)["segregation"]["index"]
-
-
-def _used_width(probe: Record) -> float:
-    return probe["effective_rank"] / probe["width"]
-
-
-def _last(record: Record, name: str) -> float:
-    return record["probes"][-1]["segregation"][name]
-
-
-def _change(record: Record, name: str) -> float:
-    """From the first trained epoch to the last."""
-    return _last(record, name) - record["probes"][1]["segregation"][name]
-
-
-def _own(record: Record) -> Record:
-    return record["probes"][-1]["own"]
-
-
-def _true_probe(record: Record) -> float:
-    return record["probes"][-1]["true"]["leading"]["test"][-1]
-
-
-def _share(record: Record, reached: float, best: float) -> float:
-    """Of the gap between the last epoch and something better; at least a point is taken."""
-    return (reached - record["last"]) / max(best - record["last"], 0.01)
-
-
-def place_of_classes(probe: Record) -> int:
-    """Of the measured rank next to ten, the number of classes, with a tail behind it."""
-    return int(np.argmin([abs(rank - 10) for rank in probe["ranks"][:-1]]))
-
-
-def _tail_minus_leading(record: Record) -> float:
-    probe = record["probes"][-1]
-    place, given = place_of_classes(probe), probe["given"]
-    return given["tail"]["flipped given"][place] - given["leading"]["flipped given"][place]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tailcut.lab.claims import Record, Results
+from tailcut.lab.claims import Results
+from tailcut.lab.measures import Record
 from tailcut.lab.presets import Preset
 from tailcut.lab.study import Study
 
