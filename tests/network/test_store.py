@@ -163,7 +163,7 @@ def test_json_files_hold_no_nan_for_strict_readers(tmp_path):
     assert json.loads(path.read_text(), parse_constant=pytest.fail) == {"x": None}
 
 
-# --- seals
+# --- checksums
 
 
 def flips(content, step=1):
@@ -243,7 +243,7 @@ def test_an_edited_result_is_told_with_what_to_do(tmp_path):
     assert told(read_json, path).startswith(f"{path} is not as tailcut wrote it: its checksum ")
 
 
-def test_a_seal_is_part_of_the_file_and_not_of_what_it_tells(tmp_path):
+def test_a_checksum_is_part_of_the_file_and_not_of_what_it_tells(tmp_path):
     json_path = write_json(tmp_path / "result.json", RESULT)
     assert read_json(json_path) == RESULT
     raw = json.loads(json_path.read_text())
@@ -255,7 +255,7 @@ def test_a_seal_is_part_of_the_file_and_not_of_what_it_tells(tmp_path):
     assert all(torch.equal(load_file(path)[name], TENSORS[name]) for name in TENSORS)
 
 
-def test_files_of_others_have_no_seal_and_are_read(tmp_path):
+def test_files_of_others_have_no_checksum_and_are_read(tmp_path):
     path = tmp_path / "theirs.safetensors"
     save_file(TENSORS, path, {"schema": "9", "modelspec.hash_sha256": "0x" + 64 * "a"})
     assert metadata_of(path)["schema"] == "9"

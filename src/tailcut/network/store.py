@@ -1,6 +1,7 @@
-"""What tailcut writes and reads back: safetensors and JSON, versioned and sealed, never pickle.
+"""What tailcut writes and reads back: safetensors and JSON, versioned, with checksums.
 
-A sealed file holds the sha256 of all its bytes, taken with zeros in the place of its own digits.
+Never pickle. A file holds the sha256 of all its bytes, taken with zeros in the place of its own
+digits.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from tailcut.network.files import digest, first_line, write_atomically
 SCHEMA = 1
 """Of every JSON file and safetensors header that tailcut writes."""
 
-_SEAL = "sha256"
+_CHECKSUM = "sha256"
 _BLANK = "0" * 64
-_SEALED = re.compile(rb'sha256(?:": "|\\":\\")([0-9a-f]{64})')
+_DIGITS_OF = re.compile(rb'sha256(?:": "|\\":\\")([0-9a-f]{64})')
 """In JSON, and in JSON as a text of a safetensors header."""
 _OURS = "tailcut"
 """Key of a safetensors header: one, because several are written in any order."""
@@ -34,7 +35,7 @@ _START = b'tailcut":"{\\"'
 _ALIKE = 9
 """Bytes of those 13 that make a header ours: the key of others' JSON shares 6, and rarely 8."""
 _MARK = rb"\"schema\":\"1\",\"sha256\":\""
-"""Elsewhere in it; either makes the file ours, whose seal must then be right."""
+"""Elsewhere in it; either makes the file ours, whose checksum must then be right."""
 
 _NUMBERS = re.compile(r"\[\n\s*((?:[-+.\deE]+|null)(?:,\n\s*(?:[-+.\deE]+|null))*)\n\s*\]")
 """A list of numbers over several lines; no text holds a line break in JSON."""
@@ -48,19 +49,19 @@ def write_text(path: str | Path, text: str) -> Path:
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     """A JSON object, a list of numbers on one line; NaN and infinities become null.
 
-    One with a `schema` is sealed by a first key, `sha256`, which `read_json` takes off again.
+    One with a `schema` gets a checksum as its first key, `sha256`; `read_json` takes it off.
     """
     told = plain(content)
-    assert "schema" in told or _SEAL not in told, "that key is the seal's"
+    assert "schema" in told or _CHECKSUM not in told, "that key is the checksum's"
     if "schema" in told:
-        told = {_SEAL: _BLANK, **{key: item for key, item in told.items() if key != _SEAL}}
+        told = {_CHECKSUM: _BLANK, **{key: item for key, item in told.items() if key != _CHECKSUM}}
     text = json.dumps(told, indent=2, allow_nan=False)
     packed = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
     def write(place: Path) -> None:
         place.write_bytes(packed.encode("utf-8"))
         if "schema" in told:
-            _seal(place, place.stat().st_size)
+            _write_checksum(place, place.stat().st_size)
 
     return write_atomically(path, write)
 
@@ -71,11 +72,11 @@ def read_json(path: str | Path) -> dict[str, Any]:
     Raises:
         StoreError: No file, damaged, of a later schema, or of one that is no number.
     """
-    return read_sealed_json(path)[0]
+    return read_json_and_checksum(path)[0]
 
 
-def read_sealed_json(path: str | Path) -> tuple[dict[str, Any], bool]:
-    """The same, and whether a seal says that it is as it was written."""
+def read_json_and_checksum(path: str | Path) -> tuple[dict[str, Any], bool]:
+    """The same, and whether a checksum says that it is as it was written."""
     path = Path(path)
     try:
         raw = path.read_bytes()
@@ -94,33 +95,33 @@ def read_sealed_json(path: str | Path) -> tuple[dict[str, Any], bool]:
             wanted=f"schema {SCHEMA} or lower",
             advice="Update tailcut" if known else "Run the command again that wrote it",
         )
-    return content, _take_seal_off(path, content, raw)
+    return content, _without_checksum(path, content, raw)
 
 
-def _take_seal_off(path: Path, content: dict[str, Any], raw: bytes) -> bool:
-    """Whether there was one; what looks like a seal must be a right one."""
+def _without_checksum(path: Path, content: dict[str, Any], raw: bytes) -> bool:
+    """Whether there was one; what looks like a checksum must be a right one."""
     first = next(iter(content), "")
     if not (isinstance(content.get(first), str) and len(content[first]) == len(_BLANK)):
-        if _SEAL in content:
+        if _CHECKSUM in content:
             raise _changed(path)
         return False
-    if first != _SEAL or not _is_sealed(path, len(raw)):
+    if first != _CHECKSUM or not _checksum_is_right(path, len(raw)):
         raise _changed(path)
-    del content[_SEAL]
+    del content[_CHECKSUM]
     return True
 
 
 def save_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> Path:
-    """A sealed safetensors file, the same bytes each time; shared tensors are copied out."""
+    """A safetensors file with a checksum, always the same bytes; shared tensors are copied out."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     told = {"schema": str(SCHEMA), **(metadata or {})}
-    header = {_OURS: json.dumps({**told, _SEAL: _BLANK}, separators=(",", ":"), sort_keys=True)}
+    header = {_OURS: json.dumps({**told, _CHECKSUM: _BLANK}, separators=(",", ":"), sort_keys=True)}
 
     def write(place: Path) -> None:
         save_file(plain, place, header)
-        _seal(place, _header_size(place))
+        _write_checksum(place, _header_size(place))
 
     return write_atomically(path, write)
 
@@ -137,7 +138,7 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as cause:
         raise damaged(path, cause) from None
-    _require_seal(path)
+    _require_checksum(path)
     return tensors
 
 
@@ -156,21 +157,21 @@ def metadata_of(path: str | Path) -> dict[str, str]:
             told = dict(file.metadata() or {})
     except (SafetensorError, OSError) as cause:
         raise damaged(path, cause) from None
-    _require_seal(path)
+    _require_checksum(path)
     if _OURS in told:
         told = json.loads(told[_OURS])
-        del told[_SEAL]
+        del told[_CHECKSUM]
     return told
 
 
-def _require_seal(path: Path) -> None:
-    """Refuse a file whose header is of ours and whose seal is gone or wrong."""
+def _require_checksum(path: Path) -> None:
+    """Refuse a file whose header is of ours and whose checksum is gone or wrong."""
     size = _header_size(path)
     with path.open("rb") as file:
         header = file.read(size)
     found = header.partition(b'":{"')[2]
     alike = sum(one == other for one, other in zip(found, _START, strict=False))
-    if (alike >= _ALIKE or _MARK in header) and not _is_sealed(path, size):
+    if (alike >= _ALIKE or _MARK in header) and not _checksum_is_right(path, size):
         raise _changed(path)
 
 
@@ -180,7 +181,7 @@ def _header_size(path: Path) -> int:
     return min(8 + told, path.stat().st_size)
 
 
-def _seal(path: Path, size: int) -> None:
+def _write_checksum(path: Path, size: int) -> None:
     """Write the digits where zeros stand for them, in the first bytes of a file."""
     start, _ = _digits(path, size)
     with path.open("r+b") as file:
@@ -188,7 +189,7 @@ def _seal(path: Path, size: int) -> None:
         file.write(digest(path).encode())
 
 
-def _is_sealed(path: Path, size: int) -> bool:
+def _checksum_is_right(path: Path, size: int) -> bool:
     start, stop = _digits(path, size)
     with path.open("rb") as file:
         file.seek(start)
@@ -197,9 +198,9 @@ def _is_sealed(path: Path, size: int) -> bool:
 
 
 def _digits(path: Path, size: int) -> tuple[int, int]:
-    """Where the digits of a seal stand in the first bytes of a file; nowhere is (0, 0)."""
+    """Where the digits of a checksum stand in the first bytes of a file; nowhere is (0, 0)."""
     with path.open("rb") as file:
-        found = [match.span(1) for match in _SEALED.finditer(file.read(size))]
+        found = [match.span(1) for match in _DIGITS_OF.finditer(file.read(size))]
     return found[0] if found else (0, 0)
 
 

@@ -93,9 +93,9 @@ def read(directory: str | Path) -> tuple[dict[str, Any], list[str]]:
     """
     directory = Path(directory)
     finish(directory)
-    summary, sealed = result(directory)
+    summary, checked = result(directory)
     files = _files(directory, summary)
-    if not sealed or "undo.safetensors" not in files:
+    if not checked or "undo.safetensors" not in files:
         raise StoreError(
             f"{directory} holds no repair",
             wanted="a directory that Repair.save or tailcut repair wrote",
@@ -134,14 +134,14 @@ def result(directory: str | Path) -> tuple[dict[str, Any], bool]:
         StoreError: No result there, or a damaged one.
     """
     path = Path(directory) / RESULT
-    summary, sealed = store.read_sealed_json(path)
+    summary, checked = store.read_json_and_checksum(path)
     if "schema" not in summary:
         raise StoreError(
             f"{path} has no schema",
             wanted="a result of repair or diagnose, as it was written",
             advice="Run the command again that wrote it",
         )
-    return summary, sealed
+    return summary, checked
 
 
 def _files(directory: Path, summary: Mapping[str, Any]) -> dict[str, str]:
@@ -177,7 +177,7 @@ def write_again(directory: str | Path, out: str | Path | None = None) -> Path:
     """
     directory = Path(directory)
     finish(directory)
-    summary, sealed = result(directory)
+    summary, checked = result(directory)
     files = _files(directory, summary)
 
     def derived(place: Path) -> None:
@@ -185,10 +185,10 @@ def write_again(directory: str | Path, out: str | Path | None = None) -> Path:
         again = {name: digest(place / name) for name in names_in(place)}
         store.write_json(place / RESULT, {**summary, "files": {**files, **again}})
 
-    if out is None and sealed and files:
+    if out is None and checked and files:
         change_as_one(directory, derived)
         return directory / PAGE
-    shown = page(summary) if sealed else _page_of_anything(directory / RESULT, summary)
+    shown = page(summary) if checked else _page_of_anything(directory / RESULT, summary)
     return store.write_text(Path(out or directory) / PAGE, shown)
 
 
