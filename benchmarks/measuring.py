@@ -1,4 +1,4 @@
-"""Everything that is measured on one trained network: `measure`."""
+"""What is measured on one trained network (`measure`), and on its data alone (`measure_inputs`)."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from tailcut.lab.controls import CONTROLS, of_inputs
 from tailcut.lab.data import Problem
 from tailcut.lab.subject import Subject, folded
 from tailcut.network import store
+from tailcut.network.stream import device_of
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum, nc1
@@ -52,6 +53,23 @@ class Case:
     training: Training
     problem: Problem
     network: nn.Module
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return device_of(self.network)
+
+    @cached_property
+    def untrained(self) -> nn.Module:
+        """The network before its first epoch: a control."""
+        return self.training.untrained(self.problem).to(self.device)
+
+    @cached_property
+    def untouched(self) -> Subject | None:
+        """A pretrained network before it was fine-tuned; None for one from scratch."""
+        name = self.training.setting.network
+        found = backbone(name, self.training.untrained(self.problem))
+        return None if found is None else self.subject(found.to(self.device))
 
     def batches(self, part: str) -> Any:
         """Of "train", "holdout", "test", or of "true": the training samples, true labels."""
@@ -89,15 +107,18 @@ class Case:
         )
 
 
-def measure(training: Training, *, holdouts: Sequence[int] = ()) -> dict[str, Any]:
+def measure(
+    training: Training, *, device: str = "cpu", holdouts: Sequence[int] = ()
+) -> dict[str, Any]:
     """Today's version, rivals, controls, the waterfall and the geometry, on one network.
 
     Args:
         training: A finished one.
+        device: To work on.
         holdouts: Sizes of smaller holdouts to repair with, too.
     """
     start, problem, told = perf_counter(), training.problem(), training.told()
-    case = Case(training, problem, training.network(problem))
+    case = Case(training, problem, training.network(problem).to(device))
     fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
     curve = papers_curve(case.own)
     return {
@@ -124,8 +145,36 @@ def measure(training: Training, *, holdouts: Sequence[int] = ()) -> dict[str, An
         "geometry": geometry(case, fix.summary),
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
+        "device": described(case.device),
         "seconds": round(perf_counter() - start, 1),
     }
+
+
+def described(device: torch.device) -> str:
+    """A GPU by its name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def measure_inputs(training: Training) -> dict[str, Any]:
+    """What classifiers of the raw inputs come to, which no network has a part in."""
+    pixels = of_inputs(raw(training.problem()))
+    given_N, clean_N = training.problem().train.given, training.problem().train.clean
+    assert clean_N is not None
+    wrong_N = (given_N != clean_N).numpy()
+    found = {
+        "schema": store.SCHEMA,
+        "name": training.data_name,
+        "controls": {
+            "LDA on raw inputs": lda_refit(pixels),
+            "logistic regression on raw inputs": logistic_refit(pixels),
+        },
+        "auroc": {},
+    }
+    if wrong_N.any():
+        suspicion_N = -_of_given(_out_of_fold(pixels), given_N)
+        name = "logistic regression on raw inputs, out of fold"
+        found["auroc"][name] = float(roc_auc_score(wrong_N, suspicion_N))
+    return found
 
 
 def rivals(case: Case) -> dict[str, float]:
@@ -143,21 +192,15 @@ def rivals(case: Case) -> dict[str, float]:
 def controls(case: Case) -> dict[str, float]:
     """What a sceptic asks for first: is it the trained network that knows?
 
-    The same repair on an untrained network (a pretrained one before it was fine-tuned), linear
-    classifiers of the raw inputs, and for pretrained networks classifiers of the features that
-    never saw a label.
+    The same repair on an untrained network (a pretrained one before it was fine-tuned), and for
+    pretrained networks classifiers of the features that never saw a label. Those of the raw
+    inputs: `measure_inputs`.
     """
-    untrained = case.training.untrained(case.problem)
-    found = {"untrained, repaired": case.repaired(untrained).summary["clean"]["after"]}
-    pixels = of_inputs(raw(case.problem))
-    found["LDA on raw inputs"] = lda_refit(pixels)
-    found["logistic regression on raw inputs"] = logistic_refit(pixels)
-    untouched = backbone(case.training.setting.network, untrained)
-    if untouched is not None:
-        before = case.subject(untouched)
-        found["LDA on the untouched backbone"] = lda_refit(before)
-        found["logistic regression on the untouched backbone"] = logistic_refit(before)
-        found["5 nearest neighbours on the untouched backbone"] = nearest_neighbours(before)
+    found = {"untrained, repaired": case.repaired(case.untrained).summary["clean"]["after"]}
+    if case.untouched is not None:
+        found["LDA on the untouched backbone"] = lda_refit(case.untouched)
+        found["logistic regression on the untouched backbone"] = logistic_refit(case.untouched)
+        found["5 nearest neighbours on the untouched backbone"] = nearest_neighbours(case.untouched)
     return found
 
 
@@ -236,13 +279,9 @@ def label_scores(case: Case, curve: dict[str, list[Any]]) -> dict[str, float]:
         weight_KD, bias_K = readout.fold(kept)
         logits_NK = features_ND.double() @ weight_KD.cpu().T + bias_K.cpu()
         suspicion[name] = -_of_given(logits_NK.softmax(1), given_N)
-    sources = {"raw inputs": of_inputs(raw(case.problem))}
-    untouched = backbone(case.training.setting.network, case.training.untrained(case.problem))
-    if untouched is not None:
-        sources["the untouched backbone"] = case.subject(untouched)
-    for name, subject in sources.items():
-        told = f"logistic regression on {name}, out of fold"
-        suspicion[told] = -_of_given(_out_of_fold(subject), given_N)
+    if case.untouched is not None:
+        told = "logistic regression on the untouched backbone, out of fold"
+        suspicion[told] = -_of_given(_out_of_fold(case.untouched), given_N)
     return {name: float(roc_auc_score(wrong_N, scores)) for name, scores in suspicion.items()}
 
 

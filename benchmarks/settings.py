@@ -10,8 +10,8 @@ fitted to a network proves nothing about that network. So no network with its no
   digits, which are easy: a linear classifier of the pixels comes near, so nothing that happens
   there speaks for trained features;
 * validation: labels that people gave to CIFAR-10, and noise between its like classes, on a
-  residual network, without and with flips and crops; a network pretrained on ImageNet; newspaper
-  text.
+  residual network, without and with flips and crops; ResNet-18 on all of CIFAR-10; a network
+  pretrained on ImageNet; newspaper text.
 
 Two things come back in validation with another companion: the CNN with the labels of people, and
 MiniLM with other texts. So do CIFAR-10's images, because no other data with labels of people fits
@@ -22,7 +22,7 @@ One setting is a problem, its noise, a network and a recipe; every seed of it is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tailcut.lab.recipe import CLUTTER, DIGITS, Recipe
@@ -68,9 +68,17 @@ class Setting:
         parts.append("clean" if clean else self.noise)
         return "-".join([*parts, *([f"{100 * self.rate:.0f}"] if self.rate else [])])
 
+    @property
+    def data(self) -> str:
+        """Of the noisy data, whatever is trained on it, but for the seed."""
+        parts = [self.problem, self.noise, f"{100 * self.rate:.0f}", *map(str, self.sizes.values())]
+        return "-".join(parts)
+
 
 _CNN = Recipe(epochs=20, learning_rate=0.02)
 _RESNET = Recipe(epochs=25, learning_rate=0.02)
+_RESNET18 = Recipe(epochs=25, batch_size=128, learning_rate=0.05, precision="bfloat16")
+_RESNET18_AUGMENTED = replace(_RESNET18, epochs=120, augment=True)
 _AUGMENTED = Recipe(epochs=160, learning_rate=0.02, augment=True)
 _TEXT = Recipe(
     epochs=12,
@@ -82,6 +90,7 @@ _TEXT = Recipe(
 )
 _VISION = Recipe(epochs=20, batch_size=64, learning_rate=1e-3, weight_decay=1e-4, optimiser="adamw")
 
+_ALL_IMAGES = {"train": 45_000, "holdout": 5_000}
 _LARGE = {"train": 30_000, "holdout": 2_000}
 _MIDDLE = {"train": 15_000, "holdout": 1_500, "test": 5_000}
 _SMALL = {"train": 5_000, "holdout": 1_000, "test": 5_000}
@@ -131,6 +140,11 @@ _ALL = (
     _cifar("validation", "resnet-16", _RESNET, "asymmetric", 0.4, _MIDDLE),
     _clutter("symmetric", 0.6, 3),
     _cifar("development", "cnn", _CNN, "symmetric", 0.0, _LARGE),
+    *(
+        _cifar("validation", "resnet", recipe, noise, rate, _ALL_IMAGES)
+        for recipe in (_RESNET18, _RESNET18_AUGMENTED)
+        for noise, rate in (("human", 0.0), ("symmetric", 0.4), ("symmetric", 0.2))
+    ),  # for a GPU: see gpu.py
 )
 
 SETTINGS = {each.name: each for each in _ALL}

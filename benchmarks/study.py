@@ -3,18 +3,19 @@
     TAILCUT_STUDY=FOLDER python benchmarks/study.py train     # nights; goes on where it stopped
     TAILCUT_STUDY=FOLDER python benchmarks/study.py status    # what is trained so far
     TAILCUT_STUDY=FOLDER python benchmarks/study.py measure   # one small JSON file for each
+    python benchmarks/study.py inputs                         # the same of the data alone
     python benchmarks/study.py table                          # development and validation apart
     python benchmarks/study.py figures                        # waterfalls and phase diagrams
 
 A training leaves `last.safetensors` and `training.json` in a folder of its own under
-$TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study.
+$TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study, of the data alone in
+its folder `inputs`. Steps may follow each other: `train measure`. On a GPU see `gpu.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 from drawing import figures
 from foreign import register
-from measuring import measure
+from measuring import described, measure, measure_inputs
 from settings import SETTINGS
 from telling import read, table
 from trainings import Training, trainings
@@ -30,17 +31,20 @@ from trainings import Training, trainings
 from tailcut.lab.experiment import Experiment, conduct
 from tailcut.lab.training import Epoch
 from tailcut.network import store
+from tailcut.network.stream import device_of
 
 RESULTS = Path(__file__).parent / "results" / "study"
 FIGURES = Path(__file__).parents[1] / "docs" / "study"
 
 
 def main() -> None:
-    """Do one step for the settings asked for."""
+    """Do the steps asked for, for the settings asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=["train", "status", "measure", "table", "figures"])
+    parser.add_argument("steps", nargs="+", choices=[*STEPS, "table", "figures"])
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", nargs="*", type=int)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tiny", action="store_true", help="one epoch of 2 000 samples, to try")
     parser.add_argument("--threads", type=int, help="processor threads to compute with")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--figures", type=Path, default=FIGURES)
@@ -50,41 +54,56 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
-    if asked.step == "table":
-        print(table(read(asked.results)))
-        return
-    if asked.step == "figures":
-        for name, text in figures(read(asked.results)):
-            print(store.write_text(asked.figures / f"{name}.svg", text))
-        return
     register()
-    chosen = list(trainings(asked.settings, asked.seeds))
-    if asked.step == "status":
-        print("\n".join(map(status, chosen)))
-    elif asked.step == "train":
-        train_all(chosen)
-    else:
-        measure_all(chosen, asked.results, asked.holdouts)
+    for step in asked.steps:
+        if step == "table":
+            print(table(read(asked.results)))
+        elif step == "figures":
+            for name, text in figures(read(asked.results)):
+                print(store.write_text(asked.figures / f"{name}.svg", text))
+        else:
+            for each in trainings(asked.settings, asked.seeds, tiny=asked.tiny):
+                STEPS[step](each, asked)
 
 
-def train_all(chosen: Iterable[Training]) -> None:
-    """Train what is not finished, one after the other."""
-    for each in chosen:
-        if not each.done:
-            train(each)
+def show(training: Training, _: argparse.Namespace) -> None:
+    """One line: role, name, and how far it is."""
+    told = "begun" if training.checkpoint.is_file() else "-"
+    if training.done:
+        found = training.told()
+        accuracies = ", ".join(f"{k} {100 * v:.1f}" for k, v in found["baselines"].items())
+        told = f"{100 * found['wrong']:.1f} wrong, fits {100 * found['fit']:.1f}, {accuracies}"
+    print(f"{training.setting.role:<12} {training.name:<44} {told}")
 
 
-def measure_all(chosen: Iterable[Training], results: Path, holdouts: list[int]) -> None:
+def train_once(training: Training, asked: argparse.Namespace) -> None:
+    """Train what is not finished."""
+    if not training.done:
+        train(training, asked.device)
+
+
+def measure_once(training: Training, asked: argparse.Namespace) -> None:
     """Measure what is trained and not measured yet."""
-    for each in chosen:
-        path = results / f"{each.name}.json"
-        if each.done and not path.exists():
-            start = time.perf_counter()
-            store.write_json(path, measure(each, holdouts=holdouts))
-            print(each.name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
+    path = asked.results / f"{training.name}.json"
+    if training.done and not path.exists():
+        start = time.perf_counter()
+        store.write_json(path, measure(training, device=asked.device, holdouts=asked.holdouts))
+        print(training.name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def train(training: Training) -> None:
+def inputs_once(training: Training, asked: argparse.Namespace) -> None:
+    """Measure the controls that need nothing but the data."""
+    path = asked.results / "inputs" / f"{training.data_name}.json"
+    if not path.exists():
+        start = time.perf_counter()
+        store.write_json(path, measure_inputs(training))
+        print(training.data_name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
+
+
+STEPS = {"train": train_once, "status": show, "measure": measure_once, "inputs": inputs_once}
+
+
+def train(training: Training, device: str = "cpu") -> None:
     """Train, going on from a checkpoint; then keep the last weights and the record."""
     problem, start = training.problem(), time.perf_counter()
 
@@ -97,6 +116,7 @@ def train(training: Training) -> None:
         problem,
         training.setting.recipe,
         seed=training.seed,
+        device=device,
         checkpoint=training.checkpoint,
         on_epoch=told,
     )
@@ -118,22 +138,13 @@ def record(training: Training, done: Experiment) -> dict[str, Any]:
         "samples": {part: len(getattr(problem, part)) for part in ("train", "holdout", "test")},
         "classes": problem.classes,
         "wrong": float((problem.train.given != problem.train.clean).double().mean()),
+        "device": described(device_of(done.network)),
         "fit": done.fit,
         "baselines": done.baselines(),
         "best_epoch": done.trained.oracle_epoch.epoch,
         "noisy_epoch": done.trained.noisy_epoch.epoch,
         "epochs": [asdict(epoch) for epoch in done.trained.epochs],
     }
-
-
-def status(training: Training) -> str:
-    """One line: role, name, and how far it is."""
-    told = "begun" if training.checkpoint.is_file() else "-"
-    if training.done:
-        found = training.told()
-        accuracies = ", ".join(f"{k} {100 * v:.1f}" for k, v in found["baselines"].items())
-        told = f"{100 * found['wrong']:.1f} wrong, fits {100 * found['fit']:.1f}, {accuracies}"
-    return f"{training.setting.role:<12} {training.name:<44} {told}"
 
 
 if __name__ == "__main__":

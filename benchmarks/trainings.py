@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ class Training:
     def name(self) -> str:
         """Of its folder, and of its result."""
         return f"{self.setting.name}-{self.seed}"
+
+    @property
+    def data_name(self) -> str:
+        """Of the noisy data."""
+        return f"{self.setting.data}-{self.seed}"
 
     @property
     def folder(self) -> Path:
@@ -71,9 +76,25 @@ class Training:
         return network.eval()
 
 
-def trainings(names: Sequence[str], seeds: Sequence[int] | None) -> Iterator[Training]:
-    """Those asked for: of each setting its seeds, or those of them that are named."""
+TINY = {"train": 2_000, "holdout": 500, "test": 500}
+"""Samples to see whether everything runs."""
+
+
+def trainings(
+    names: Sequence[str], seeds: Sequence[int] | None, *, tiny: bool = False
+) -> Iterator[Training]:
+    """Those asked for: of each setting its seeds, or those of them that are named.
+
+    Args:
+        names: Of settings.
+        seeds: None for all.
+        tiny: One epoch of few samples; use other folders than for the real ones.
+    """
     for name in names:
-        for seed in SETTINGS[name].seeds:
+        setting = SETTINGS[name]
+        if tiny:
+            once = replace(setting.recipe, epochs=1)
+            setting = replace(setting, recipe=once, sizes=TINY)
+        for seed in setting.seeds:
             if seeds is None or seed in seeds:
-                yield Training(SETTINGS[name], seed)
+                yield Training(setting, seed)

@@ -92,6 +92,9 @@ def test_a_setting_goes_through_all_steps(tmp_path, monkeypatch, capsys):
     assert sorted(each.name for each in folder.iterdir()) == ["last.safetensors", "training.json"]
     assert "measured in" in step("measure")
     assert step("measure") == ""
+    assert "raw inputs not asked yet: left out of the averages" in step("table")
+    assert "measured in" in step("inputs")
+    assert step("inputs") == ""
     told = step("table")
     assert "== development" in told
     assert f"{TINY.name}, 1 seeds (easy: left out of the averages)" in told
@@ -109,7 +112,10 @@ def test_a_setting_goes_through_all_steps(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("near", "left_out"), [(56.0, True), (54.0, False)])
-def test_a_setting_is_easy_where_raw_inputs_come_within_five_points(tmp_path, near, left_out):
+def test_a_setting_is_easy_where_raw_inputs_come_within_five_points(
+    tmp_path, monkeypatch, near, left_out
+):
+    monkeypatch.setitem(SETTINGS, "data-network", TINY)
     accuracy = {"last epoch": 0.5, "tailcut": 0.6}
     raw = {"LDA on raw inputs": 0.1, "logistic regression on raw inputs": near / 100}
     result = {
@@ -118,7 +124,7 @@ def test_a_setting_is_easy_where_raw_inputs_come_within_five_points(tmp_path, ne
         "seed": 0,
         "accuracy": accuracy | dict.fromkeys(_OTHERS, 0.55),
         "rivals": {"SAP": 0.55},
-        "controls": raw | {"untrained, repaired": 0.2},
+        "controls": {"untrained, repaired": 0.2},
         "waterfall": {
             name: {"chosen": 0.5, "best": 0.5}
             for name in ("untouched", "paper's cut", "layers filtered")
@@ -131,6 +137,7 @@ def test_a_setting_is_easy_where_raw_inputs_come_within_five_points(tmp_path, ne
         "fit": 1.0,
     }
     write_json(tmp_path / "data-network-0.json", result)
+    write_json(tmp_path / "inputs" / f"{TINY.data}-0.json", {"controls": raw, "auroc": {}})
     results = read(tmp_path)
     assert (easy(results) == {"data-network"}) == left_out
     assert ("tailcut minus others" in table(results)) != left_out

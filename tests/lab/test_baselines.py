@@ -8,6 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from tailcut.lab import baselines, layers
 from tailcut.lab.baselines import COMPETITORS
 from tailcut.lab.controls import CONTROLS, of_inputs
+from tailcut.lab.data import Problem
 from tailcut.lab.networks import build
 from tailcut.lab.samples import Samples
 from tailcut.lab.subject import Subject
@@ -57,6 +58,16 @@ def test_neighbours_are_those_of_scikit_learn(subject):
     peer = KNeighborsClassifier(5, metric="cosine").fit(features_ND.numpy(), given_N.numpy())
     theirs = peer.score(subject.asked[0].numpy(), subject.asked[1].numpy())
     assert baselines.nearest_neighbours(subject) == pytest.approx(theirs, abs=0.01)
+
+
+def test_a_logistic_refit_tells_two_classes_apart():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(300) % 2
+    inputs = torch.randn(300, 3, generator=generator)
+    inputs[:, 0] += 6 * labels
+    parts = Samples(inputs, labels)
+    subject = of_inputs(Problem(parts, parts, parts))
+    assert baselines.logistic_refit(subject) > 0.98
 
 
 def test_the_ridge_refit_is_scikit_learns(subject, monkeypatch):

@@ -80,6 +80,8 @@ def logistic_refit(subject: Subject) -> float:
             warnings.simplefilter("ignore", ConvergenceWarning)
             fit.fit((features_ND / scale).numpy(), given_N.numpy())
         weight_KD, bias_K = torch.from_numpy(fit.coef_), torch.from_numpy(fit.intercept_)
+        if len(bias_K) == 1:  # of two classes it holds the second alone, as against the first
+            weight_KD, bias_K = (torch.cat([0 * each, each]) for each in (weight_KD, bias_K))
         ways.append(linear(weight_KD / scale, bias_K))
     return subject.best(ways)
 

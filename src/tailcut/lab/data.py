@@ -38,6 +38,10 @@ class Problem:
         """K."""
         return self.test.classes
 
+    def to(self, device: torch.device | str) -> Problem:
+        """The same data in the memory of a device."""
+        return Problem(*(part.to(device) for part in (self.train, self.holdout, self.test)))
+
     @classmethod
     def of(
         cls,

@@ -25,6 +25,7 @@ class Recipe:
         schedule: Of the learning rate: "cosine", from the start down to zero, or "one-cycle", up
             in the first 30 % of the steps and down to almost zero (Smith & Topin 2019).
         optimiser: "sgd" or "adamw" (Loshchilov & Hutter 2019).
+        precision: "float32", or "bfloat16" (torch.autocast: weights stay float32).
     """
 
     epochs: int = 30
@@ -35,6 +36,7 @@ class Recipe:
     augment: bool = False
     schedule: str = "cosine"
     optimiser: str = "sgd"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES or self.optimiser not in OPTIMISERS:

@@ -58,6 +58,13 @@ class Samples(Dataset[Any]):
         clean = None if self.clean is None else self.clean[rows]
         return replace(self, inputs=self.inputs[rows], given=self.given[rows], clean=clean)
 
+    def to(self, device: torch.device | str) -> Samples:
+        """The same samples in the memory of a device."""
+        clean = None if self.clean is None else self.clean.to(device)
+        return replace(
+            self, inputs=self.inputs.to(device), given=self.given.to(device), clean=clean
+        )
+
     def corrupted(
         self, rate: float, seed: int, kind: str = "symmetric", classes: int | None = None
     ) -> Samples:

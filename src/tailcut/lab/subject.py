@@ -97,12 +97,13 @@ class Subject:
 
 
 def _share_right(logits_NK: Tensor, labels_N: Tensor) -> float:
-    return float((logits_NK.argmax(1) == labels_N).double().mean())
+    return float((logits_NK.argmax(1).to(labels_N.device) == labels_N).double().mean())
 
 
 def linear(weight_KD: Tensor, bias_K: Tensor) -> Way:
-    """A linear layer in float64."""
-    return lambda features_ND: features_ND.double() @ weight_KD.double().T + bias_K.double()
+    """A linear layer in float64, where its weight is."""
+    weight_KD, bias_K = weight_KD.double(), bias_K.double()
+    return lambda features_ND: features_ND.to(weight_KD) @ weight_KD.T + bias_K
 
 
 def folded(readout: Readout) -> Way:

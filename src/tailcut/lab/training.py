@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from tailcut._typing import Inputs
 from tailcut.errors import StoreError
@@ -95,7 +95,7 @@ def train(
     al. 2018; deviation: the learning rate goes on falling), BatchNorm statistics taken anew.
 
     Args:
-        network: On the device to train on.
+        network: On the device to train on; the data is brought there.
         problem: Data.
         recipe: Hyperparameters.
         seed: Of the order of the samples, and of what the network draws by chance.
@@ -107,16 +107,17 @@ def train(
     Raises:
         StoreError: A checkpoint that is damaged.
     """
+    about = _about(problem, recipe, seed)
+    problem = problem.to(device_of(network))
     steps = recipe.epochs * len(problem.train.loader(recipe.batch_size))
     optimiser = OPTIMISERS[recipe.optimiser](network.parameters(), recipe)
     schedule = SCHEDULES[recipe.schedule](optimiser, recipe, steps)
     averages = {
-        "EMA": AveragedModel(network, avg_fn=_moving, use_buffers=True),
+        "EMA": AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(), use_buffers=True),
         "SWA": AveragedModel(network),
     }
     parts: dict[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
     parts |= averages
-    about = _about(problem, recipe, seed)
     trained = _resumed(checkpoint, parts, about)
     for number in range(len(trained.epochs) + 1, recipe.epochs + 1):
         start = time.perf_counter()
@@ -124,7 +125,7 @@ def train(
         if recipe.augment:
             loader = _augmented(loader, seed=1000 * seed + number)
         with _seeded(1000 * seed + number, device_of(network)):
-            loss, hits = _epoch(network, loader, optimiser, schedule, averages["EMA"])
+            loss, hits = _epoch(network, loader, recipe, optimiser, schedule, averages["EMA"])
         if 4 * number > 3 * recipe.epochs:
             averages["SWA"].update_parameters(network)
         held = accuracy(network, problem.holdout.loader(500))
@@ -143,6 +144,7 @@ def train(
 def _epoch(
     network: nn.Module,
     loader: Any,
+    recipe: Recipe,
     optimiser: torch.optim.Optimizer,
     schedule: Any,
     average: AveragedModel,
@@ -150,21 +152,31 @@ def _epoch(
     """Mean loss and accuracy on the given labels, while they change."""
     network.train()
     device = device_of(network)
-    loss, hits, n = 0.0, 0, 0
+    sums, n = torch.zeros(2, dtype=torch.float64, device=device), 0
+    steps = int(average.n_averaged)
     for batch in loader:
         inputs, labels = fitted(_fast(batch[0]), network), batch[1].to(device)
-        logits = network(inputs) if isinstance(inputs, Tensor) else network(**inputs).logits
-        mean_loss = nn.functional.cross_entropy(logits, labels)
+        with _precision(recipe, device):
+            logits = network(inputs) if isinstance(inputs, Tensor) else network(**inputs).logits
+            mean_loss = nn.functional.cross_entropy(logits, labels)
         optimiser.zero_grad()
         mean_loss.backward()
         optimiser.step()
         schedule.step()
+        average.multi_avg_fn = get_ema_multi_avg_fn(min(_DECAY, (1 + steps) / (10 + steps)))
         average.update_parameters(network)
-        n += len(labels)
-        loss += float(mean_loss.detach()) * len(labels)
-        hits += int((logits.argmax(1) == labels).sum())
+        n, steps = n + len(labels), steps + 1
+        right = (logits.argmax(1) == labels).sum()
+        sums += torch.stack([mean_loss.detach().double() * len(labels), right.double()])
     network.eval()
-    return loss / n, hits / n
+    loss, hits = (sums / n).tolist()  # read once: every look at a number waits for the GPU
+    return loss, hits
+
+
+def _precision(recipe: Recipe, device: torch.device) -> AbstractContextManager[Any]:
+    if recipe.precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 @contextmanager
@@ -173,11 +185,6 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _moving(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-    decay = min(_DECAY, (1 + int(steps)) / (10 + int(steps)))
-    return average.lerp(current, 1 - decay) if average.is_floating_point() else current
 
 
 def _copied(network: nn.Module) -> State:
@@ -196,14 +203,15 @@ def flipped_and_cropped(images_NCHW: Tensor, generator: torch.Generator) -> Tens
     The usual augmentation of CIFAR: 32 x 32 crops of images padded by 4 (He et al. 2016).
     """
     n, _, height, width = images_NCHW.shape
-    mirrored_N = torch.rand(n, generator=generator) < 0.5
+    device = images_NCHW.device
+    mirrored_N = (torch.rand(n, generator=generator) < 0.5).to(device)
     images_NCHW = torch.where(mirrored_N[:, None, None, None], images_NCHW.flip(3), images_NCHW)
     border = max(1, height // 8)
     padded_NCHW = nn.functional.pad(images_NCHW, [border] * 4)
-    top_N, left_N = torch.randint(0, 2 * border + 1, (2, n), generator=generator)
-    rows_NH1 = (top_N[:, None] + torch.arange(height))[:, :, None]
-    columns_N1W = (left_N[:, None] + torch.arange(width))[:, None, :]
-    samples_N11 = torch.arange(n)[:, None, None]
+    top_N, left_N = torch.randint(0, 2 * border + 1, (2, n), generator=generator).to(device)
+    rows_NH1 = (top_N[:, None] + torch.arange(height, device=device))[:, :, None]
+    columns_N1W = (left_N[:, None] + torch.arange(width, device=device))[:, None, :]
+    samples_N11 = torch.arange(n, device=device)[:, None, None]
     return padded_NCHW.permute(0, 2, 3, 1)[samples_N11, rows_NH1, columns_N1W].permute(0, 3, 1, 2)
 
 
