@@ -5,7 +5,7 @@ BIN := .venv/bin
 MIN := .venv-min/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-min fuzz lint docs dist study clean
+.PHONY: demo test test-min fuzz lint docs dist quick study clean
 
 demo: .venv/core
 	$(BIN)/tailcut demo
@@ -31,6 +31,12 @@ docs: .venv/core
 
 dist: .venv/test
 	$(BIN)/python -m hatchling build
+
+# A quarter of an hour on two cores: digits in clutter under three kinds of noise, with controls.
+QUICK := clutter-maxcnn-symmetric-40 clutter-maxcnn-symmetric-20 clutter-maxcnn-pair-40
+quick: .venv/core
+	TAILCUT_STUDY=runs/quick $(BIN)/python benchmarks/study.py train measure inputs table \
+	    --settings $(QUICK) --seeds 0 1 2 --results runs/quick/results
 
 # Nights on two cores: goes on where it stopped. TAILCUT_STUDY names its folder.
 study: .venv/study

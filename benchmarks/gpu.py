@@ -61,7 +61,6 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--holdouts", nargs="*", type=int, default=[], help="as in study.py")
     parser.add_argument("--tiny", action="store_true", help="as in study.py: does it run at all?")
     asked = parser.parse_args()
     deadline = time.monotonic() + 60 * asked.minutes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -42,6 +41,9 @@ from tailcut.verbs.viewing import fold_moments
 
 OF_IMAGES = {"SAP", "RoG, ensemble of layers"}
 """Rivals that read no text."""
+
+HOLDOUTS = (50, 100, 200, 500, 1000)
+"""Smaller holdouts to choose with."""
 
 _FOLDS = 5
 
@@ -107,15 +109,12 @@ class Case:
         )
 
 
-def measure(
-    training: Training, *, device: str = "cpu", holdouts: Sequence[int] = ()
-) -> dict[str, Any]:
+def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
     """Today's version, rivals, controls, the waterfall and the geometry, on one network.
 
     Args:
         training: A finished one.
         device: To work on.
-        holdouts: Sizes of smaller holdouts to repair with, too.
     """
     start, problem, told = perf_counter(), training.problem(), training.told()
     case = Case(training, problem, training.network(problem).to(device))
@@ -130,10 +129,6 @@ def measure(
             "tailcut": fix.summary["clean"]["after"],
             "tailcut, no holdout": alone.summary["clean"]["after"],
             "best candidate": float(fix.candidates["clean"].max()),
-        },
-        "holdouts": {
-            str(n): case.repaired(case.network, holdout=n).summary["clean"]["after"]
-            for n in holdouts
         },
         "rivals": rivals(case),
         "controls": controls(case),
@@ -153,6 +148,18 @@ def measure(
 def described(device: torch.device) -> str:
     """A GPU by its name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def measure_holdouts(training: Training, *, device: str = "cpu") -> dict[str, Any]:
+    """Accuracy after a repair with the first held-out samples alone, by how many they are."""
+    problem = training.problem()
+    case = Case(training, problem, training.network(problem).to(device))
+    sizes = [size for size in HOLDOUTS if size < len(problem.holdout)]
+    found = {
+        str(size): case.repaired(case.network, holdout=size).summary["clean"]["after"]
+        for size in sizes
+    }
+    return {"schema": store.SCHEMA, "name": training.name, "holdouts": found}
 
 
 def measure_inputs(training: Training) -> dict[str, Any]:

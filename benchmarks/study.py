@@ -3,27 +3,31 @@
     TAILCUT_STUDY=FOLDER python benchmarks/study.py train     # nights; goes on where it stopped
     TAILCUT_STUDY=FOLDER python benchmarks/study.py status    # what is trained so far
     TAILCUT_STUDY=FOLDER python benchmarks/study.py measure   # one small JSON file for each
-    python benchmarks/study.py inputs                         # the same of the data alone
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py holdouts  # with fewer held-out labels
+    python benchmarks/study.py inputs                         # controls of the data alone
     python benchmarks/study.py table                          # development and validation apart
-    python benchmarks/study.py figures                        # waterfalls and phase diagrams
+    python benchmarks/study.py page                           # docs/study, and README's table
 
 A training leaves `last.safetensors` and `training.json` in a folder of its own under
-$TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study, of the data alone in
-its folder `inputs`. Steps may follow each other: `train measure`. On a GPU see `gpu.py`.
+$TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study, and in its folders
+`holdouts` and `inputs`. Steps may follow each other: `train measure`. On a GPU see `gpu.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from drawing import figures
 from foreign import register
-from measuring import described, measure, measure_inputs
+from measuring import described, measure, measure_holdouts, measure_inputs
+from page import write
 from settings import SETTINGS
 from telling import read, table
 from trainings import Training, trainings
@@ -34,23 +38,22 @@ from tailcut.network import store
 from tailcut.network.stream import device_of
 
 RESULTS = Path(__file__).parent / "results" / "study"
-FIGURES = Path(__file__).parents[1] / "docs" / "study"
+PAGES = Path(__file__).parents[1] / "docs" / "study"
+README = Path(__file__).parents[1] / "README.md"
 
 
 def main() -> None:
     """Do the steps asked for, for the settings asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("steps", nargs="+", choices=[*STEPS, "table", "figures"])
+    parser.add_argument("steps", nargs="+", choices=[*STEPS, "table", "page"])
     parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", nargs="*", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tiny", action="store_true", help="one epoch of 2 000 samples, to try")
     parser.add_argument("--threads", type=int, help="processor threads to compute with")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--figures", type=Path, default=FIGURES)
-    parser.add_argument(
-        "--holdouts", nargs="*", type=int, default=[], help="also repair with so many held out"
-    )
+    parser.add_argument("--pages", type=Path, default=PAGES)
+    parser.add_argument("--readme", type=Path, default=README)
     asked = parser.parse_args()
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
@@ -58,12 +61,18 @@ def main() -> None:
     for step in asked.steps:
         if step == "table":
             print(table(read(asked.results)))
-        elif step == "figures":
-            for name, text in figures(read(asked.results)):
-                print(store.write_text(asked.figures / f"{name}.svg", text))
+        elif step == "page":
+            tell(read(asked.results), asked.pages, asked.readme)
         else:
             for each in trainings(asked.settings, asked.seeds, tiny=asked.tiny):
                 STEPS[step](each, asked)
+
+
+def tell(results: pd.DataFrame, folder: Path, front: Path) -> None:
+    """The page with its figures, and the README's table."""
+    for name, text in figures(results):
+        print(store.write_text(folder / f"{name}.svg", text))
+    print(*write(results, folder, front), sep="\n")
 
 
 def show(training: Training, _: argparse.Namespace) -> None:
@@ -84,23 +93,39 @@ def train_once(training: Training, asked: argparse.Namespace) -> None:
 
 def measure_once(training: Training, asked: argparse.Namespace) -> None:
     """Measure what is trained and not measured yet."""
-    path = asked.results / f"{training.name}.json"
-    if training.done and not path.exists():
-        start = time.perf_counter()
-        store.write_json(path, measure(training, device=asked.device, holdouts=asked.holdouts))
-        print(training.name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
+    if training.done:
+        path = asked.results / f"{training.name}.json"
+        once(path, lambda: measure(training, device=asked.device))
+
+
+def holdouts_once(training: Training, asked: argparse.Namespace) -> None:
+    """The same for smaller holdouts."""
+    if training.done:
+        path = asked.results / "holdouts" / f"{training.name}.json"
+        once(path, lambda: measure_holdouts(training, device=asked.device))
 
 
 def inputs_once(training: Training, asked: argparse.Namespace) -> None:
     """Measure the controls that need nothing but the data."""
     path = asked.results / "inputs" / f"{training.data_name}.json"
+    once(path, lambda: measure_inputs(training))
+
+
+def once(path: Path, measured: Callable[[], dict[str, Any]]) -> None:
+    """Write what is measured, unless it was."""
     if not path.exists():
         start = time.perf_counter()
-        store.write_json(path, measure_inputs(training))
-        print(training.data_name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
+        store.write_json(path, measured())
+        print(path.stem, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
 
 
-STEPS = {"train": train_once, "status": show, "measure": measure_once, "inputs": inputs_once}
+STEPS = {
+    "train": train_once,
+    "status": show,
+    "measure": measure_once,
+    "holdouts": holdouts_once,
+    "inputs": inputs_once,
+}
 
 
 def train(training: Training, device: str = "cpu") -> None:

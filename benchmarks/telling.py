@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from settings import SETTINGS
+
+from tailcut.lab.baselines import COMPETITORS
 
 RAW = ("LDA on raw inputs", "logistic regression on raw inputs")
 """Controls that make a setting easy where one of them comes near."""
 
 EASY = 5.0
 """Points behind tailcut within which a classifier of the raw inputs comes near."""
+
+BACKBONES = (
+    "LDA on the untouched backbone",
+    "logistic regression on the untouched backbone",
+    "5 nearest neighbours on the untouched backbone",
+)
+"""What a pretrained network knows that never saw these labels."""
+
+STEPS = (
+    "untouched",
+    "paper's cut",
+    "layers filtered",
+    "LDA on views",
+    "inferred labels",
+    "self-training",
+    "true labels",
+    "true labels, filtered, on views",
+)
+"""Of the waterfall, in order."""
+
+UNFOLDED = {"5 nearest neighbours", "RoG, ensemble of layers", "MASC, last layer"}
+"""Rivals that leave no network of the same architecture."""
 
 GEOMETRY = {
     "effective rank": "effective_rank",
@@ -39,17 +64,22 @@ def read(results: Path) -> pd.DataFrame:
     for path in sorted(results.glob("*.json")):
         found = json.loads(path.read_text(encoding="utf-8"))
         setting = found["name"].rpartition("-")[0]
-        alone = of_data(results / "inputs" / f"{SETTINGS[setting].data}-{found['seed']}.json")
-        auroc = found["auroc"] | alone["auroc"]
+        alone = beside(results / "inputs" / f"{SETTINGS[setting].data}-{found['seed']}.json")
+        fewer = beside(results / "holdouts" / path.name)
+        auroc = found["auroc"] | alone.get("auroc", {})
+        rivals = {name: found["rivals"][name] for name in COMPETITORS if name in found["rivals"]}
         percent = {
             **found["accuracy"],
-            "best rival by test": max(found["rivals"].values()),
+            "best rival by test": max(rivals.values()),
+            "best foldable rival by test": max(
+                value for name, value in rivals.items() if name not in UNFOLDED
+            ),
             **found["controls"],
-            **alone["controls"],
+            **alone.get("controls", {}),
             **{f"step: {name}": each["chosen"] for name, each in found["waterfall"].items()},
             **{f"best of step: {name}": each["best"] for name, each in found["waterfall"].items()},
             **{f"AUROC: {name}": value for name, value in auroc.items()},
-            **{f"{n} held out": value for n, value in found["holdouts"].items()},
+            **{f"{n} held out": value for n, value in fewer.get("holdouts", {}).items()},
             "wrong labels": found["wrong"],
             "wrong labels, estimated": found["with_holdout"]["noise"]["rate"],
             "fit": found["fit"],
@@ -57,15 +87,19 @@ def read(results: Path) -> pd.DataFrame:
         named = {"role": found["setting"]["role"], "setting": setting}
         numbers = {name: None if each is None else 100 * each for name, each in percent.items()}
         shape = {name: found["geometry"][key] for name, key in GEOMETRY.items()}
+        shape["still remembered"] = _least_memory(found["geometry"]["memorisation"])
         rows.append({**named, "seed": found["seed"], **numbers, **shape})
     return pd.DataFrame(rows)
 
 
-def of_data(path: Path) -> dict[str, dict[str, float]]:
-    """What was measured on the data alone; nothing where it was not yet."""
-    if not path.is_file():
-        return {"controls": {}, "auroc": {}}
-    return json.loads(path.read_text(encoding="utf-8"))
+def _least_memory(memorisation: dict[str, Any]) -> float:
+    """Under the view that makes the network forget most; all of it where there is no view."""
+    return max(0.0, min([memorisation["train"], *memorisation["views"].values()]))
+
+
+def beside(path: Path) -> dict[str, Any]:
+    """What was measured in another step; nothing where it was not yet."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def easy(results: pd.DataFrame) -> set[str]:
@@ -109,12 +143,13 @@ def averages(results: pd.DataFrame) -> list[str]:
         return []
     lines = [f"tailcut minus others, points over {len(means)} settings that are not easy"]
     others = [name for name in REFERENCES if name != "tailcut"]
-    others += ["best rival by test", *(name for name in means if "on the untouched" in name)]
+    others += ["best rival by test", "best foldable rival by test"]
+    others += [name for name in BACKBONES if name in means]
     others += ["untrained, repaired", *RAW]
-    for name in dict.fromkeys(name for name in others if "AUROC" not in name):
+    for name in others:
         gaps = (means["tailcut"] - means[name]).dropna()
         lines.append(f"  {name:<52}{spread(gaps):>14}{gaps.min():>8.1f} least, n = {len(gaps)}")
-    steps = [name for name in means if name.startswith("step: ")]
+    steps = [f"step: {name}" for name in STEPS if f"step: {name}" in means]
     lines.append("gain over the untouched network, step by step, points")
     for name in steps:
         gains = (means[name] - means["last epoch"]).dropna()

@@ -4,8 +4,9 @@ import pytest
 import study
 import torch
 from drawing import figures
+from page import END, START
 from settings import SETTINGS, Setting, of_role
-from telling import easy, read, table
+from telling import STEPS, easy, read, table
 from texts import Rated, Texts, drawn
 
 from tailcut.lab.recipe import Recipe
@@ -77,7 +78,7 @@ def test_a_setting_goes_through_all_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TAILCUT_STUDY", str(tmp_path / "study"))
     monkeypatch.setitem(SETTINGS, TINY.name, TINY)
     monkeypatch.setattr(study, "register", lambda: None)  # other tests must not see those networks
-    words = ["--settings", TINY.name, "--results", str(tmp_path / "results"), "--holdouts", "50"]
+    words = ["--settings", TINY.name, "--results", str(tmp_path / "results")]
 
     def step(name):
         monkeypatch.setattr("sys.argv", ["study.py", name, *words])
@@ -95,16 +96,24 @@ def test_a_setting_goes_through_all_steps(tmp_path, monkeypatch, capsys):
     assert "raw inputs not asked yet: left out of the averages" in step("table")
     assert "measured in" in step("inputs")
     assert step("inputs") == ""
+    assert "measured in" in step("holdouts")
+    assert step("holdouts") == ""
     told = step("table")
     assert "== development" in told
     assert f"{TINY.name}, 1 seeds (easy: left out of the averages)" in told
     assert "tailcut minus others" not in told
-    words += ["--figures", str(tmp_path)]
-    drawn_ = [line.rsplit("/", 1)[1] for line in step("figures").split()]
-    assert drawn_ == [
-        f"phase-{name}.svg" for name in ("effective-rank", "NC1-of-given-labels", "memorised")
-    ]
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{START}\nold\n{END}\nafter\n")
+    words += ["--pages", str(tmp_path), "--readme", str(readme)]
+    drawn_ = [line.rsplit("/", 1)[1] for line in step("page").split()]
+    phases = ("effective-rank", "NC1-of-given-labels", "still-remembered", "diagram")
+    assert drawn_ == [*(f"phase-{name}.svg" for name in phases), "study.md", "README.md"]
     assert (tmp_path / drawn_[0]).read_text().count("cut of the") == 2
+    assert f"{TINY.name} (1, easy)" in (tmp_path / "study.md").read_text()
+    assert "### Smaller holdouts" in (tmp_path / "study.md").read_text()
+    assert readme.read_text().startswith("before\n")
+    assert readme.read_text().endswith(f"{END}\nafter\n")
+    assert "old" not in readme.read_text()
     (row,) = read(tmp_path / "results").to_dict("records")
     assert row["step: untouched"] == row["last epoch"]
     assert row["50 held out"] > 0
@@ -123,15 +132,14 @@ def test_a_setting_is_easy_where_raw_inputs_come_within_five_points(
         "setting": {"role": "validation"},
         "seed": 0,
         "accuracy": accuracy | dict.fromkeys(_OTHERS, 0.55),
-        "rivals": {"SAP": 0.55},
+        "rivals": {"SAP": 0.55, "MASC, last layer": 0.56},
         "controls": {"untrained, repaired": 0.2},
-        "waterfall": {
-            name: {"chosen": 0.5, "best": 0.5}
-            for name in ("untouched", "paper's cut", "layers filtered")
-        },
+        "waterfall": {name: {"chosen": 0.5, "best": 0.5} for name in STEPS},
         "auroc": {"audit": 0.9},
-        "geometry": dict.fromkeys(("effective_rank", "nc1_given", "nc1_true", "memorised"), 2.0),
-        "holdouts": {},
+        "geometry": {
+            **dict.fromkeys(("effective_rank", "nc1_given", "nc1_true", "memorised"), 2.0),
+            "memorisation": {"train": 1.0, "views": {"flip": 0.2}},
+        },
         "wrong": 0.4,
         "with_holdout": {"noise": {"rate": 0.3}},
         "fit": 1.0,
