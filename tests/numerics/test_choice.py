@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 from reference import gaussian
 from tailcut.errors import DataError
 from tailcut.lab import noise
-from tailcut.numerics.choice import (
-    Gain,
-    best_with_handicaps,
-    choose,
-    cross_fitted,
-    halves,
-    true_credits,
-)
-from tailcut.numerics.scores import Scores
+from tailcut.numerics.choice import Gain, choose, true_credits, unless_another_leads
+from tailcut.numerics.scores import Scores, halves
 
 LABELS = torch.zeros(200, dtype=torch.int64)
 
@@ -79,8 +72,9 @@ def test_a_gain_on_labels_of_known_noise_is_that_on_true_ones():
     before_N = torch.where((true_N == 0) & coin_tosses(2000, heads=0.5), 1, true_N)
     predictions_NC = torch.stack([before_N, true_N], 1)
     right_NC = (predictions_NC == true_N[:, None]).double()
-    scores = Scores(predictions_NC, (2 - right_NC)[None])
-    gain = cross_fitted(scores, given_N, torch.zeros(2), transition_KK=transition_KK)
+    known_CKK = transition_KK.expand(2, 2, 2)
+    scores = Scores(predictions_NC, (2 - right_NC)[None], known_CKK)
+    gain = choose(scores, given_N).gain
     assert gain.low < 0.25 < gain.high
     assert gain.low > 0.15
     assert gain.given < 0.1
@@ -166,13 +160,14 @@ def test_the_temperature_does_not_flatter_the_gain_either():
     assert abs(sum(gains) / 300) < 3 * torch.tensor(gains).std() / math.sqrt(300)
 
 
-def test_a_cross_fitted_gain_can_leave_the_untouched_network_out():
+def test_a_cut_that_is_forced_is_made_whatever_it_gains():
     hits_NC = torch.stack([coin_tosses(200, heads=h, seed=1) for h in (0.8, 0.3)], 1)
-    gain = cross_fitted(scores_with(hits_NC), LABELS, torch.zeros(2), first=1)
-    assert gain.mean == pytest.approx(
+    choice = choose(scores_with(hits_NC), LABELS, forced=True)
+    assert (choice.index, choice.verdict) == (1, "cut")
+    assert choice.gain.mean == pytest.approx(
         float(hits_NC[:, 1].double().sub(hits_NC[:, 0].double()).mean())
     )
-    assert cross_fitted(scores_with(hits_NC), LABELS, torch.zeros(2)).mean == 0
+    assert choose(scores_with(hits_NC), LABELS).gain.mean == 0
 
 
 def test_pure_noise_is_seldom_cut_to():
@@ -183,25 +178,31 @@ def test_pure_noise_is_seldom_cut_to():
     assert verdicts.count("cut") <= 14
 
 
-def test_of_equally_good_candidates_the_least_handicapped_is_taken():
-    hits_NC = coin_tosses(200, 1, heads=0.4).expand(-1, 3).clone()
+def test_of_equally_good_candidates_the_default_is_taken():
+    hits_NC = coin_tosses(200, 1, heads=0.4).expand(-1, 4).clone()
     hits_NC[:100] = True
     hits_NC[:100, 0] = False
-    scores = scores_with(hits_NC)
-    assert choose(scores, LABELS, torch.tensor([1, 2, 0])).index == 2
-    assert choose(scores, LABELS).index == 1
+    for default in (1, 2, 3):
+        assert choose(scores_with(hits_NC), LABELS, default).index == default
 
 
-def test_a_handicap_is_overcome_by_a_lead_of_as_many_standard_errors():
+@pytest.mark.parametrize(("errors", "chosen"), [(0.9, 1), (1.1, 2)])
+def test_another_is_taken_for_a_lead_of_one_standard_error(errors, chosen):
     noise_NC = 0.1 * gaussian(400, 3)
-    losses_NC = noise_NC - noise_NC.mean(0) + torch.tensor([0.6, 0.5, 0.48])
-    lead_N = losses_NC[:, 1] - losses_NC[:, 2]
-    errors = float(lead_N.mean() / (lead_N.std(correction=0) / 20))
-    for handicap, chosen in ((0.9 * errors, 2), (1.1 * errors, 1)):
-        handicaps_C = torch.tensor([0, 0, handicap])
-        assert best_with_handicaps(losses_NC, handicaps_C) == chosen
-        assert best_with_handicaps(losses_NC, handicaps_C + 1) == chosen
-    assert best_with_handicaps(losses_NC, torch.zeros(3)) == 2
+    lead_N = noise_NC[:, 1] - noise_NC[:, 2]
+    reach = float(lead_N.std(correction=0)) / 20
+    losses_NC = noise_NC - noise_NC.mean(0) + torch.tensor([0.6, 0.5, 0.5 - errors * reach])
+    assert unless_another_leads(losses_NC, 1) == chosen
+
+
+@pytest.mark.parametrize(("errors", "verdict"), [(2.4, "leave"), (2.8, "cut")])
+def test_the_verdict_wants_a_fall_of_the_log_loss_by_2_576_standard_errors(errors, verdict):
+    noise_N = gaussian(400, 1)[:, 0].double()
+    noise_N = (noise_N - noise_N.mean()) / noise_N.std(correction=0)
+    losses_NC = torch.stack([2 + noise_N, torch.full((400,), 2 - errors / 20).double()], 1)
+    choice = choose(Scores(torch.zeros(400, 2).long(), losses_NC[None]), torch.zeros(400).long())
+    assert choice.verdict == verdict
+    assert choice.fall / choice.error == pytest.approx(errors)
 
 
 @pytest.mark.parametrize("broken", [[0], [1], [0, 1], [0, 1, 2]])
@@ -209,15 +210,7 @@ def test_infinite_loss_is_taken_only_where_there_is_no_other(broken):
     losses_NC = torch.ones(20, 3, dtype=torch.float64)
     losses_NC[:1, broken] = torch.inf
     whole = [each for each in range(3) if each not in broken]
-    assert best_with_handicaps(losses_NC, torch.tensor([0, 1, 2])) == (whole or [0])[0]
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 8), st.integers(2, 60), st.integers(0, 1000))
-def test_without_handicaps_the_least_loss_wins(candidates, n, seed):
-    losses_NC = gaussian(n, candidates, seed=seed).double()
-    chosen = best_with_handicaps(losses_NC, torch.zeros(candidates))
-    assert chosen == int(losses_NC.mean(0).argmin())
+    assert unless_another_leads(losses_NC, 0) == (whole or [0])[0]
 
 
 @settings(deadline=None, max_examples=30)
@@ -252,3 +245,26 @@ def test_fewer_than_two_samples_choose_nothing(n):
         f"{n} held-out samples to choose by; wanted at least 2, better 500. "
         "Hold out more samples; noisy labels will do."
     )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hits", "verdict"),
+    [(0.11, 0.6, "cut"), (0.09, 0.6, "leave"), (0.4, 0.5, "leave")],
+)
+def test_a_small_lead_is_enough_where_a_tenth_of_the_labels_are_wrong(wrong, hits, verdict):
+    """As a candidate has it that predicts the given labels more often than the commonest."""
+    labels_N = torch.arange(400) % 2
+    right_N = torch.arange(400) % 10 < 10 * hits
+    predicted_N = torch.where(right_N, labels_N, 1 - labels_N)
+    noise_N = gaussian(400, 1)[:, 0].double()
+    losses_NC = torch.stack([1 + noise_N, 0.9 + 0 * noise_N], 1)
+    scores = Scores(
+        torch.stack([predicted_N, predicted_N], 1),
+        losses_NC[None],
+        torch.eye(2).expand(2, 2, 2),
+        torch.tensor([0.0, wrong]),
+    )
+    choice = choose(scores, labels_N)
+    assert choice.fall < 2.576 * choice.error
+    assert choice.verdict == verdict
+    assert choose(scores, labels_N, remembers=False).verdict == "leave"

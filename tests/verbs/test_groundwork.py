@@ -28,7 +28,8 @@ def test_filters_are_tried_gentle_first():
 def test_where_noise_makes_a_network_forget_its_layers_are_denoised(convolutions):
     """On a few seconds of training, so the margins are wide: 7 points were measured."""
     ground = groundwork(convolutions)
-    assert all(each.denoising for each in ground.filters)
+    assert ground.filters[0] == UNTOUCHED
+    assert all(each.denoising for each in ground.filters[1:])
     assert groundwork(convolutions, holdout=False).filters == [Filter(denoising=2)]
     p = convolutions.problem
     loader, test = p.train.loader(), p.test.loader()
@@ -61,7 +62,8 @@ def test_readouts_are_fitted_behind_the_best_filter_of_the_own_head_and_a_gentle
 ):
     for done, others in ((memoriser, TRUNCATIONS), (convolutions, DENOISINGS)):
         ground = groundwork(done)
-        *found, gentle = ground.filters
+        untouched, *found, gentle = ground.filters
+        assert untouched == UNTOUCHED
         scores = Scores.of([ground.own_NCK], ground.jury.labels_N)
         best = ground.tried[int(scores.losses().mean(0).argmin())]
         wanted = best if others == TRUNCATIONS else STRONG

@@ -17,6 +17,7 @@ from tailcut.tables import verdict
 from tailcut.verbs.candidates import weigh
 from tailcut.verbs.cutting import cut
 from tailcut.verbs.groundwork import lay
+from tailcut.verbs.options import Options
 from tailcut.verbs.survey import survey
 
 
@@ -113,15 +114,7 @@ def settled(done):
         step=lambda _: None,
     )
     ground = lay(found, "auto", "auto", seed=0, step=lambda _: None)
-    return ground, weigh(
-        ground,
-        p.train.loader(),
-        depth="auto",
-        readout="auto",
-        rank="auto",
-        seed=0,
-        step=lambda _: None,
-    )
+    return ground, weigh(ground, p.train.loader(), Options(), step=lambda _: None)
 
 
 def test_the_network_that_is_judged_is_the_one_delivered(convolutions):

@@ -10,9 +10,15 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
-from tailcut.numerics.scores import Scores
+from tailcut.numerics.scores import Scores, halves
 
 Verdict: TypeAlias = Literal["cut", "leave", "unknown"]
+
+SURE = 2.576
+"""Standard errors by which the log loss must fall to be sure of it: two-sided, 99 %."""
+
+NOISY = 0.1
+"""Share of wrong held-out labels from which on a network that learned such labels is cut."""
 
 _SINGULAR = 0.1
 
@@ -84,8 +90,10 @@ class Choice:
     Attributes:
         index: Of the candidate; 0 is the untouched network.
         best: The candidate that would be chosen if something had to be, the untouched aside.
-        verdict: "cut" if the lower end of the gain is above 0, else "leave".
+        verdict: "cut" if the held-out log loss falls for sure, else "leave".
         gain: Cross-fitted: each half of the samples reports on the other half's choice.
+        fall: Of the mean held-out log loss, in nats, cross-fitted likewise.
+        error: Its standard error.
         accuracy_C: Of every candidate on all samples.
         loss_C: Mean log loss of every candidate on all samples, in nats.
     """
@@ -94,6 +102,8 @@ class Choice:
     best: int
     verdict: Verdict
     gain: Gain
+    fall: float
+    error: float
     accuracy_C: Tensor
     loss_C: Tensor
 
@@ -101,61 +111,49 @@ class Choice:
 def choose(
     scores: Scores,
     labels_N: Tensor,
-    handicaps_C: Tensor | None = None,
+    default: int = 1,
     *,
     seed: int = 0,
-    transition_KK: Tensor | None = None,
+    forced: bool = False,
+    remembers: bool = True,
 ) -> Choice:
-    """The candidate of least log loss, handicaps counted, and its honest gain.
+    """The default candidate unless another leads in log loss, and what it honestly gains.
 
     The log loss chooses, because it sees how sure a prediction was: on a few hundred noisy
     labels it finds a better candidate than the accuracy does (docs/LOG.md). Its temperature
-    is each candidate's own. The gain is in accuracy, on the half that did not choose.
+    is each candidate's own. Both the verdict and the gain are cross-fitted: each half of the
+    samples reports on the other half's choice. The verdict is "cut" where the choice is not the
+    untouched network and the log loss falls by more than 2.576 standard errors, or a tenth of
+    the labels are wrong as the choice explains them: what remembers such labels has something
+    to lose.
 
     Args:
         scores: On samples whose labels nobody trained on; column 0 is the untouched network.
         labels_N: Their labels, which may be noisy.
-        handicaps_C: See `best_with_handicaps`; without them all are equal.
+        default: See `unless_another_leads`.
         seed: Of the split into halves.
-        transition_KK: P(given | true), by which the gain is that on true labels.
+        forced: A cut is made whatever it gains: the untouched network is no candidate.
+        remembers: The network repeats labels that it learned by heart.
 
     Raises:
         DataError: Fewer than two samples.
     """
-    if handicaps_C is None:
-        handicaps_C = torch.zeros(scores.predictions_NC.shape[1])
-    gain = cross_fitted(scores, labels_N, handicaps_C, seed=seed, transition_KK=transition_KK)
-    losses_NC, best = scores.losses(), 0
-    if len(handicaps_C) > 1:
-        best = 1 + best_with_handicaps(losses_NC[:, 1:], handicaps_C[1:])
-    index = best if gain.low > 0 else 0
+    _require_two(labels_N)
+    first = int(forced and scores.predictions_NC.shape[1] > 1)
+    losses_NC = scores.losses()
+    best = first + unless_another_leads(losses_NC[:, first:], default - first)
+    fall_N, picked_N = _cross_fitted(scores, default, first, seed)
+    known_KK = None if scores.transition_CKK is None else scores.transition_CKK[best]
+    gain = _gain(scores, picked_N, labels_N, known_KK)
+    fall, error = float(fall_N.mean()), float(fall_N.std(correction=0)) / math.sqrt(len(fall_N))
+    noisy = best > 0 and remembers and _is_noisy(scores, best, labels_N)
+    verdict: Verdict = "cut" if forced or noisy or (best and fall > SURE * error) else "leave"
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
-    verdict: Verdict = "cut" if index else "leave"
-    return Choice(index, best, verdict, gain, hits_NC.mean(0), losses_NC.mean(0))
+    index = best if verdict == "cut" else 0
+    return Choice(index, best, verdict, gain, fall, error, hits_NC.mean(0), losses_NC.mean(0))
 
 
-def cross_fitted(
-    scores: Scores,
-    labels_N: Tensor,
-    handicaps_C: Tensor,
-    *,
-    seed: int = 0,
-    first: int = 0,
-    transition_KK: Tensor | None = None,
-) -> Gain:
-    """What choosing gains: each half of the samples reports on the other half's choice.
-
-    Args:
-        scores: Column 0 is the untouched network.
-        labels_N: Of the samples.
-        handicaps_C: See `choose`.
-        seed: Of the halves.
-        first: The first candidate that may be chosen; 1 leaves the untouched network out.
-        transition_KK: See `choose`.
-
-    Raises:
-        DataError: Fewer than two samples.
-    """
+def _require_two(labels_N: Tensor) -> None:
     n = len(labels_N)
     if n < 2:
         raise DataError(
@@ -163,42 +161,69 @@ def cross_fitted(
             wanted="at least 2, better 500",
             advice="Hold out more samples; noisy labels will do",
         )
-    classes = 1 + int(max(scores.predictions_NC.max(), labels_N.max()))
-    known_KK = torch.eye(classes) if transition_KK is None else transition_KK
-    credits_KK = true_credits(known_KK)
-    picked_N = torch.empty(n, dtype=torch.int64)
+
+
+def _cross_fitted(scores: Scores, default: int, first: int, seed: int) -> tuple[Tensor, Tensor]:
+    """By how much the log loss falls (N,) and what is predicted (N,), by the other half's choice.
+
+    Temperatures are those of the half that did not choose: of both, the untouched network too.
+    """
+    n = len(scores.predictions_NC)
+    fall_N, picked_N = torch.empty(n, dtype=torch.float64), torch.empty(n, dtype=torch.int64)
     for mine_N, other_N in halves(n, seed):
-        losses_nC = scores.losses(mine_N)[:, first:]
-        index = first + best_with_handicaps(losses_nC, handicaps_C[first:])
+        index = first + unless_another_leads(scores.losses(mine_N)[:, first:], default - first)
+        losses_nC = scores.fair_losses(other_N)
+        fall_N[other_N] = losses_nC[:, 0] - losses_nC[:, index]
         picked_N[other_N] = scores.predictions_NC[other_N, index]
+    return fall_N.nan_to_num(nan=0.0, posinf=1e3, neginf=-1e3), picked_N
+
+
+def _is_noisy(scores: Scores, best: int, labels_N: Tensor) -> bool:
+    """Whether many labels are wrong, as a candidate has it that tells of them at all.
+
+    It predicts the given label more often than the commonest is given, by three standard errors.
+    """
+    if scores.wrong_C is None:
+        return False
+    n = len(labels_N)
+    hits = float((scores.predictions_NC[:, best] == labels_N).double().mean())
+    commonest = float(labels_N.bincount().max()) / n
+    informed = hits - commonest > 3 * math.sqrt(hits * (1 - hits) / n)
+    return informed and float(scores.wrong_C[best]) >= NOISY
+
+
+def _gain(scores: Scores, picked_N: Tensor, labels_N: Tensor, transition_KK: Tensor | None) -> Gain:
+    """In accuracy on true labels, as far as the noise is known."""
+    classes = 1 + int(max(scores.predictions_NC.max(), labels_N.max()))
+    credits_KK = true_credits(torch.eye(classes) if transition_KK is None else transition_KK)
     before_N = scores.predictions_NC[:, 0]
     given = float(((picked_N == labels_N).double() - (before_N == labels_N).double()).mean())
     difference_N = credits_KK[labels_N, picked_N] - credits_KK[labels_N, before_N]
     return Gain.paired(difference_N, given, float((before_N == labels_N).double().mean()))
 
 
-def best_with_handicaps(losses_NC: Tensor, handicaps_C: Tensor) -> int:
-    """The candidate of least loss, where some must be better by so many standard errors.
+def unless_another_leads(losses_NC: Tensor, default: int) -> int:
+    """The default candidate, unless another is better by a standard error of the difference.
 
-    With d_c the mean of the paired loss over that of the best candidate of the least handicap
-    h, and e_c the standard error of this mean, it is the argmin of d_c + (h_c - h) e_c. So
-    what is worse on average, or by chance often, is taken only for a clear lead: among many
-    candidates the least loss flatters those that vary most (Breiman et al. 1984, section
-    3.4.3, settle near ties by a standard error, too). What has infinite loss is never taken
-    before what has not.
+    With d_c the mean of the paired loss over that of the default, and e_c the standard error of
+    this mean, it is the argmin of d_c + e_c, which is 0 for the default. So what is better by
+    chance is seldom taken: among many candidates the least loss flatters those that vary most
+    (Breiman et al. 1984, section 3.4.3, settle near ties by a standard error, too). What has
+    infinite loss is never taken before what has not.
 
     Args:
         losses_NC: Of N samples.
-        handicaps_C: In standard errors, 0 or more.
+        default: Column of the default.
     """
     mean_C = losses_NC.mean(0)
-    above_C = torch.where(mean_C.isfinite(), handicaps_C.double(), math.inf)
-    above_C = above_C - above_C.min()
-    reference = int(torch.where(above_C == 0, mean_C, math.inf).argmin())
-    excess_NC = losses_NC - losses_NC[:, reference, None]
+    if not mean_C[default].isfinite():
+        default = int(mean_C.nan_to_num(nan=math.inf).argmin())
+    excess_NC = losses_NC - losses_NC[:, default, None]
     error_C = excess_NC.std(0, correction=0) / math.sqrt(len(losses_NC))
-    worth_C = (excess_NC.mean(0) + above_C * error_C).nan_to_num(nan=math.inf)
-    return int(torch.where(worth_C == worth_C.min(), above_C, math.inf).argmin())
+    worth_C = (excess_NC.mean(0) + error_C).nan_to_num(nan=math.inf)
+    worth_C[default] = 0
+    best = int(worth_C.argmin())
+    return best if float(worth_C[best]) < 0 else default
 
 
 def true_credits(transition_KK: Tensor) -> Tensor:
@@ -213,10 +238,3 @@ def true_credits(transition_KK: Tensor) -> Tensor:
     if torch.linalg.matrix_norm(transition_KK, -2) < _SINGULAR:
         return torch.eye(len(transition_KK), dtype=torch.float64)
     return torch.linalg.inv(transition_KK)
-
-
-def halves(n: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """A random half and the other one, then the other way round."""
-    order_N = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    first, second = order_N[: n // 2], order_N[n // 2 :]
-    return [(first, second), (second, first)]

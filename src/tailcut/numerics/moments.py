@@ -120,6 +120,14 @@ class Moments:
         twin.deviations = {**self.deviations, name: sums_KD - counts_K[:, None] * self.mean_D}
         return twin
 
+    def only(self, name: str) -> Moments:
+        """The same samples with one of their label sets."""
+        twin = Moments(self.width, self.classes, (name,))
+        twin.n, twin.batches = self.n, self.batches
+        twin.mean_D, twin.scatter_DD, twin.rest_D = self.mean_D, self.scatter_DD, self.rest_D
+        twin.counts, twin.deviations = {name: self.counts[name]}, {name: self.deviations[name]}
+        return twin
+
     def along(self, basis_DR: Tensor, origin_D: Tensor) -> Moments:
         """The same samples as (h - origin) B: R features instead of D.
 

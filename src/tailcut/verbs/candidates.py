@@ -2,233 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, replace
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
-from tailcut.errors import concerning
-from tailcut.network.batches import read
 from tailcut.network.filters import UNTOUCHED, Filter
-from tailcut.network.head import Head
-from tailcut.numerics.choice import Choice, Gain, choose, cross_fitted
+from tailcut.numerics.choice import choose
 from tailcut.numerics.curve import geometric_ranks
-from tailcut.numerics.latent import Noise, Reading
+from tailcut.numerics.readout import Readout
 from tailcut.numerics.scores import Scores
 from tailcut.verbs.groundwork import Groundwork, Jury
-from tailcut.verbs.inference import (
-    GIVEN,
-    MOST_ROUNDS,
-    ROUNDS,
-    Inferred,
-    Material,
-    infer,
-    reading_of,
-)
-from tailcut.verbs.penalties import handicaps
+from tailcut.verbs.inference import GIVEN, Inferred, Material, infer
+from tailcut.verbs.options import Options
 from tailcut.verbs.readouts import Candidate, features_of, make_readout
+from tailcut.verbs.weighed import Weighed
 
-_TRIED = ("project", "lda")
-"""By default: ridge has LDA's directions in another scale, and nearest means never win."""
+_FITTED = ("lda", "centroid")
+"""By default: ridge has LDA's directions in another scale."""
 
+_REMEMBERS = 0.1
+"""Memorisation of the training samples from which on a network has wrong labels to lose."""
 
-@dataclass(frozen=True, eq=False)
-class Weighed:
-    """All candidates and what the jury says of them.
-
-    Attributes:
-        groundwork: Views and filters.
-        jury: Who judged these candidates; None if nobody could.
-        candidates: C of them; the first is the untouched network.
-        scores: Column for column; None without a jury.
-        choice: None without a jury.
-        models: The network behind each filter that readouts were fitted on.
-        inferred: Views of all training samples behind each, and their true labels.
-        reading: How the jury reads its labels; None as they are given: where no labels were
-            inferred, or some class is too rare.
-    """
-
-    groundwork: Groundwork
-    jury: Jury | None
-    candidates: list[Candidate]
-    scores: Scores | None
-    choice: Choice | None
-    models: dict[Filter, nn.Module]
-    inferred: dict[Filter, Inferred]
-    reading: Reading | None
-
-    @property
-    def suspicion(self) -> Reading | None:
-        """The noise as inference alone has it, which takes no hard sample for a wrong label.
-
-        Behind the last filter.
-        """
-        *_, inferred = self.inferred.values()
-        readings = inferred.readings
-        return readings.get(Material(MOST_ROUNDS), readings.get(Material(ROUNDS)))
-
-    def told(self, index: int) -> str:
-        """A candidate in words."""
-        return self.candidates[index].told(str(self.groundwork.coverage))
-
-    @property
-    def noise(self) -> Noise | None:
-        """As the jury reads its labels; None where it cannot be told."""
-        if self.reading is None or not self.groundwork.tells_noise:
-            return None
-        return self.reading.noise
-
-    def best_cut(self) -> int:
-        """The candidate to choose, the untouched network aside; without a jury the last."""
-        return len(self.candidates) - 1 if self.choice is None else self.choice.best
-
-    def accuracy_of(self, index: int) -> float | None:
-        """Of a candidate on the jury's labels; None without a jury."""
-        return None if self.choice is None else float(self.choice.accuracy_C[index])
-
-    def network(self, chosen: Filter) -> nn.Module:
-        """The network behind a filter."""
-        if chosen in self.models:
-            return self.models[chosen]
-        return self.groundwork.network(chosen)
-
-    def cross_fitted_gain(self, seed: int) -> Gain | None:
-        """Of the best cut, whatever it gains; None without a jury."""
-        if self.scores is None or self.jury is None:
-            return None
-        return cross_fitted(
-            self.scores,
-            self.jury.labels_N,
-            handicaps(self.candidates, self.groundwork.gentle),
-            seed=seed,
-            first=1,
-            transition_KK=_chances(self.reading),
-        )
-
-    def accuracies_on(self, batches: Batches) -> list[float]:
-        """Of every candidate on other labels: true ones, to report and never to choose."""
-        head = self.groundwork.survey.head
-        features: dict[Filter, tuple[Tensor, Tensor]] = {}
-        found: list[float] = []
-        for like, group in groupby(self.candidates, lambda each: replace(each, rank=None)):
-            model = self.network(like.filter)
-            if like.filter not in features:
-                features[like.filter] = _read(head, model, batches)
-            (features_ND, labels_N), ranks = features[like.filter], [each.rank for each in group]
-            if ranks == [None]:
-                weight_KD, bias_K = head.parameters(model)
-                logits_NK = features_ND @ weight_KD.cpu().T
-                predicted_NR = (logits_NK if bias_K is None else logits_NK + bias_K.cpu()).argmax(1)
-                predicted_NR = predicted_NR[:, None]
-            else:
-                inferred = self.inferred[like.filter]
-                made = make_readout(like.readout, inferred, like.material, head, model)
-                predicted_NR = made.predictions(features_ND, [r for r in ranks if r]).cpu()
-            found += (predicted_NR == labels_N[:, None]).double().mean(0).tolist()
-        return found
-
-    def temperature(self, index: int) -> float:
-        """By the jury's labels; without a jury, of what the readouts say of the inferred ones."""
-        if self.scores is None:
-            cut = self.candidates[index]
-            reading = self.inferred[cut.filter].readings.get(cut.material) if index else None
-            return 1.0 if reading is None else reading.temperature
-        return self.scores.temperature(index)
-
-    def table(self, chosen: int, clean: Batches | None = None) -> pd.DataFrame:
-        """Candidates with accuracy and loss on the jury's labels, the chosen one marked.
-
-        With true labels of other samples there is the accuracy on them, too.
-        """
-        names = ["strength", "denoising", "readout", "rank", "rounds", "self_training"]
-        rows = [
-            (*astuple(each.filter), each.readout, each.rank, *astuple(each.material))
-            for each in self.candidates
-        ]
-        table = pd.DataFrame(rows, columns=names)
-        table["rank"] = table["rank"].astype("Int64")
-        if self.choice is not None:
-            table["accuracy"] = self.choice.accuracy_C.numpy()
-            table["log_loss"] = self.choice.loss_C.numpy()
-        if clean is not None:
-            with concerning("the samples with true labels"):
-                table["clean"] = self.accuracies_on(clean)
-        table["chosen"] = table.index == chosen
-        return table
+_CELLS = 2**24
+"""Numbers of logits that are judged at once."""
 
 
 def weigh(
-    groundwork: Groundwork,
-    train: Batches,
-    *,
-    depth: str,
-    readout: str,
-    rank: int | str,
-    seed: int,
-    step: Callable[[str], None],
+    groundwork: Groundwork, train: Batches, options: Options, *, step: Callable[[str], None]
 ) -> Weighed:
     """Fit every candidate that the caller's dials allow on all training samples, and judge it.
 
     Without a jury there is one candidate: see `_unjudged`.
     """
-    survey, jury = groundwork.survey, groundwork.jury
-    fitted = readout != "project"
+    jury, fitted = groundwork.jury, options.readout != "project"
     models = {each: groundwork.network(each) for each in groundwork.filters}
     inferred = {
-        each: infer(groundwork, model, train, fitted=fitted, seed=seed, step=step)
+        each: infer(groundwork, model, train, fitted=fitted, seed=options.seed, step=step)
         for each, model in models.items()
     }
     step("candidates")
     if jury is None:
-        return _unjudged(groundwork, models, inferred, readout=readout, rank=rank)
-    names: Sequence[str] = (readout,)
-    if readout == "auto":
-        names = _TRIED if fitted else ("project",)
-    features = {each: features_of(survey.head, models[each], jury.batches) for each in models}
-    reading = reading_of(groundwork, features, inferred)
-    chances_KK = _chances(reading)
-    own_heads = depth != "head" and readout in ("auto", "project") and rank == "auto"
-    candidates, parts = _own_heads(groundwork, jury, chances_KK, all_of_them=own_heads)
-    for behind, model in models.items():
-        for name, material in _fits(names, inferred[behind]):
-            made = make_readout(name, inferred[behind], material, survey.head, model)
-            ranks = geometric_ranks(made.max_rank) if rank == "auto" else made.ranks([int(rank)])
-            candidates += [Candidate(behind, name, r, material) for r in ranks]
-            logits = made.prefix_logits(features[behind], ranks)
-            parts.append(Scores.of(logits, jury.labels_N, chances_KK))
+        return _unjudged(groundwork, models, inferred, readout=options.readout, rank=options.rank)
+    weighed = Weighed(groundwork, jury, [], None, None, models, inferred)
+    candidates, parts = _own_heads(groundwork, jury, options)
+    head, features = groundwork.survey.head, dict[Filter, Tensor]()
+    for like in _kinds(weighed, options):
+        if like.filter not in features:
+            features[like.filter] = features_of(head, weighed.network(like.filter), jury.batches)
+        made = weighed.readout_of(like)
+        ranks = _ranks(made, like, options)
+        candidates += [replace(like, rank=each) for each in ranks]
+        parts += _judged(made, features[like.filter], ranks, jury, options.seed)
     scores = Scores.joined(parts)
-    handicaps_C = handicaps(candidates, groundwork.gentle)
-    choice = choose(scores, jury.labels_N, handicaps_C, seed=seed, transition_KK=chances_KK)
-    return Weighed(groundwork, jury, candidates, scores, choice, models, inferred, reading)
+    default = _default(candidates, groundwork.gentle)
+    choice = choose(
+        scores,
+        jury.labels_N,
+        default,
+        seed=options.seed,
+        forced=options.asked,
+        remembers=(groundwork.survey.memorisation or 0) > _REMEMBERS,
+    )
+    return replace(weighed, candidates=candidates, scores=scores, choice=choice)
+
+
+def _kinds(weighed: Weighed, options: Options) -> Iterator[Candidate]:
+    """Candidates to fit, their ranks aside: each filter, readout and kind of labels.
+
+    The untouched network's own head in its own spectrum, the paper's cut, is always among them
+    unless all layers are to be filtered; where there are views, so are readouts of the samples
+    as they are.
+    """
+    ground, name = weighed.groundwork, options.readout
+    fitted = _FITTED if name == "auto" else () if name == "project" else (name,)
+    if UNTOUCHED in (*ground.filters, ground.gentle) or options.depth == "head":
+        if name in ("auto", "project"):
+            yield Candidate(UNTOUCHED, "project", None, views=False)
+        for each in fitted if ground.views else ():
+            yield Candidate(UNTOUCHED, each, None, views=False)
+    for behind, inferred in weighed.inferred.items():
+        if name == "project":
+            yield Candidate(behind, "project", None)
+        for each in fitted:
+            for material in inferred.moments:
+                yield Candidate(behind, each, None, material)
+
+
+def _ranks(made: Readout, like: Candidate, options: Options) -> list[int]:
+    """Ranks to judge a readout at.
+
+    A readout that is fitted keeps all directions unless the caller names it: once labels are
+    inferred, fewer hardly ever help (docs/LOG.md).
+    """
+    if options.rank != "auto":
+        return made.ranks([int(options.rank)])
+    if like.readout == "project" or options.readout != "auto":
+        return geometric_ranks(made.max_rank)
+    return [made.max_rank]
+
+
+def _judged(
+    made: Readout, features_ND: Tensor, ranks: list[int], jury: Jury, seed: int
+) -> list[Scores]:
+    """A readout's ranks, a few at a time."""
+    classes = made.gains_RK.shape[1]
+    few = max(1, _CELLS // (classes * max(len(features_ND), classes)))
+    return [
+        Scores.explained(
+            torch.cat(list(made.prefix_logits(features_ND, ranks[place : place + few]))),
+            jury.labels_N,
+            seed,
+        )
+        for place in range(0, len(ranks), few)
+    ]
+
+
+def _default(candidates: Sequence[Candidate], gentle: Filter) -> int:
+    """The candidate that is taken unless another leads.
+
+    LDA in all directions behind the gentle filter, on labels inferred in one round; of dials that
+    leave it out, what is nearest to it.
+    """
+
+    def near(place: int) -> tuple[object, ...]:
+        each = candidates[place]
+        one, given = each.material == Material(1), each.material == GIVEN
+        return each.filter == gentle, each.readout == "lda", one, given, each.rank or 0
+
+    return max(range(len(candidates)), key=near)
 
 
 def untouched(groundwork: Groundwork) -> Weighed:
     """The network as it is for the only candidate, and nobody to judge it."""
     alone = [Candidate(UNTOUCHED, "own head", None)]
-    return Weighed(groundwork, None, alone, None, None, {}, {}, None)
-
-
-def _chances(reading: Reading | None) -> Tensor | None:
-    """P(given | true) by which the jury's labels are read; None takes them as they are."""
-    return None if reading is None else reading.noise.transition_KK
-
-
-def _fits(names: Sequence[str], inferred: Inferred) -> list[tuple[str, Material]]:
-    """Readouts with what they are fitted to.
-
-    `project` fits no labels, and beside LDA the others none of expectation maximisation.
-    """
-
-    def takes(name: str, material: Material) -> bool:
-        if name == "project":
-            return material == GIVEN
-        return name == "lda" or len(names) == 1 or material.rounds == 0
-
-    return [(name, each) for name in names for each in inferred.moments if takes(name, each)]
+    return Weighed(groundwork, None, alone, None, None, {}, {})
 
 
 def _unjudged(
@@ -256,24 +166,15 @@ def _unjudged(
         kept = made.max_rank if rank == "auto" else made.ranks([int(rank)])[0]
         cut = Candidate(behind, made.name, kept, material)
     candidates = [Candidate(UNTOUCHED, "own head", None), cut]
-    reading = found.readings.get(preferred)
-    return Weighed(groundwork, None, candidates, None, None, models, inferred, reading)
-
-
-def _read(head: Head, model: nn.Module, loader: Batches) -> tuple[Tensor, Tensor]:
-    """Penultimate features and labels, in the order of this pass."""
-    features, labels = [], []
-    for batch in read(loader, head.classes):
-        features.append(head.features_and_logits(model, batch.inputs)[0].cpu())
-        labels.append(batch.labels.cpu())
-    return torch.cat(features), torch.cat(labels)
+    return Weighed(groundwork, None, candidates, None, None, models, inferred)
 
 
 def _own_heads(
-    groundwork: Groundwork, jury: Jury, chances_KK: Tensor | None, *, all_of_them: bool
+    groundwork: Groundwork, jury: Jury, options: Options
 ) -> tuple[list[Candidate], list[Scores]]:
     """The untouched network, and its own head behind each filter."""
     assert groundwork.own_NCK is not None
-    filters = groundwork.tried if all_of_them else (UNTOUCHED,)
-    own = Scores.of([groundwork.own_NCK[:, : len(filters)]], jury.labels_N, chances_KK)
+    every = options.depth != "head" and options.readout in ("auto", "project")
+    filters = groundwork.tried if every and options.rank == "auto" else (UNTOUCHED,)
+    own = Scores.explained(groundwork.own_NCK[:, : len(filters)], jury.labels_N, options.seed)
     return [Candidate(each, "own head", None) for each in filters], [own]

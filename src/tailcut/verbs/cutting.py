@@ -11,9 +11,9 @@ from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.surgery import equivalence, folded
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
-from tailcut.verbs.candidates import Weighed
 from tailcut.verbs.inference import GIVEN
-from tailcut.verbs.readouts import features_of, make_readout, own_head
+from tailcut.verbs.readouts import features_of, own_head
+from tailcut.verbs.weighed import Weighed
 
 _COARSE = 0.01
 
@@ -55,8 +55,7 @@ def cut(weighed: Weighed, index: int) -> Cut:
         weight_KD, bias_K = head.parameters(before)
         bias_K = None if bias_K is None else bias_K * sharpness
         return Cut(before, probe, folded(before, head, weight_KD * sharpness, bias_K), 0.0)
-    inferred = weighed.inferred[chosen.filter]
-    probe = make_readout(chosen.readout, inferred, chosen.material, head, before).scaled(sharpness)
+    probe = weighed.readout_of(chosen).scaled(sharpness)
     model = folded(before, head, *probe.fold(chosen.rank))
     inputs = survey.sample[0].inputs
     difference = equivalence(before, head, probe, chosen.rank, model, inputs)

@@ -23,7 +23,7 @@ from tailcut.numerics.curve import RankCurve, geometric_ranks, rank_curve
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import Segregation
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.candidates import Weighed, untouched, weigh
+from tailcut.verbs.candidates import untouched, weigh
 from tailcut.verbs.class_names import require_same_names
 from tailcut.verbs.cutting import Cut, cut
 from tailcut.verbs.decision import Decision, decide
@@ -33,6 +33,7 @@ from tailcut.verbs.options import Options
 from tailcut.verbs.progress import Steps, steps
 from tailcut.verbs.readouts import features_of
 from tailcut.verbs.survey import PERMUTED, Survey, survey, with_clean
+from tailcut.verbs.weighed import Weighed
 
 
 def diagnose(
@@ -142,16 +143,8 @@ def _decided(
     if options.readout != "project":
         found.moments.require_classes()
     ground = lay(found, options.views, options.depth, seed=seed, step=step)
-    weighed = weigh(
-        ground,
-        train,
-        depth=options.depth,
-        readout=options.readout,
-        rank=options.rank,
-        seed=seed,
-        step=step,
-    )
-    decision = decide(weighed, asked=options.asked, seed=seed)
+    weighed = weigh(ground, train, options, step=step)
+    decision = decide(weighed, asked=options.asked)
     if not found.agreement.fits:
         decision = replace(decision, reason=f"{decision.reason}; {found.agreement.probed}")
     return weighed, decision

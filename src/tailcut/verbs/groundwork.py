@@ -71,8 +71,8 @@ class Groundwork:
         jury: The held-out samples; None without any.
         tried: Filters behind which the own head was judged, UNTOUCHED first.
         own_NCK: Its logits for the jury at each of them; None without a jury.
-        filters: To fit readouts behind: a gentle one last, before it that which the own head
-            and the jury speak for, and UNTOUCHED where there are no views.
+        filters: To fit readouts behind: a gentle one last; with a jury before it UNTOUCHED and
+            that which the own head and the jury speak for.
     """
 
     survey: Survey
@@ -156,9 +156,7 @@ def lay(
     loss_of = dict(zip(tried, losses, strict=True))
     if depth == "all":
         del loss_of[UNTOUCHED]
-    found = [_for_readouts(loss_of)]
-    if UNTOUCHED in loss_of and not any(each.kept for each in screened):
-        found.insert(0, UNTOUCHED)  # without views a filter costs one pass only
+    found = [*({UNTOUCHED} & set(loss_of)), _for_readouts(loss_of)]
     filters = [each for each in dict.fromkeys(found) if each != gentle] + [gentle]
     return Groundwork(survey, layers, screened, jury, tried, own_NCK, filters)
 

@@ -1,22 +1,19 @@
-"""Inference: the labels that readouts are fitted to, and how the jury's labels are read."""
+"""Inference: the labels that readouts are fitted to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tailcut._typing import Batches
 from tailcut.errors import DataError
-from tailcut.network.filters import Filter
 from tailcut.numerics.crossfit import Folds
-from tailcut.numerics.discriminant import discriminant
 from tailcut.numerics.latent import Latent, Reading
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.scores import Scores, standard_error_rule
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.groundwork import Groundwork
 from tailcut.verbs.viewing import fold_moments
@@ -30,8 +27,10 @@ MOST_ROUNDS = 8
 SELF_TRAINING = 2
 """Rounds of self-training: fewer leave memory in, more forget the rare (docs/LOG.md)."""
 
-_TRIED = (1, 2, 4, MOST_ROUNDS)
-_SELF_TRAINED = (0, 2, 4)
+_TRIED = (1, ROUNDS)
+_SELF_TRAINED = (0, ROUNDS)
+"""Rounds of inference after which a readout is fitted, and after which self-training begins."""
+
 _LET_GO, _SURE = 0.05, 0.9
 """Share of the labels let go of, and mean largest probability, that speak for self-training."""
 
@@ -125,44 +124,6 @@ def infer(
     return found
 
 
-def reading_of(
-    groundwork: Groundwork, features: Mapping[Filter, Tensor], inferred: Mapping[Filter, Inferred]
-) -> Reading | None:
-    """The noisiest reading that explains the jury's labels as well as any; None without any.
-
-    Of those after the last round of inference and after self-training. Each is as good as the
-    likelihood it gives the jury's labels by LDA on any labels behind any filter; within one
-    standard error of the best, the noisiest is taken, since what the features remember of
-    wrong labels only ever hides noise.
-
-    Args:
-        groundwork: With a jury.
-        features: Of the jury behind each filter (N x D).
-        inferred: By filter.
-    """
-    jury = groundwork.jury
-    readings = [
-        reading
-        for each in inferred.values()
-        for material, reading in each.readings.items()
-        if material.self_training or material.rounds == MOST_ROUNDS
-    ]
-    if jury is None or not readings:
-        return None
-    logits = []
-    for behind, each in inferred.items():
-        for moments in each.moments.values():
-            weight_KD, bias_K = discriminant(moments, moments.label_sets[-1])
-            logits.append(features[behind].double() @ weight_KD.cpu().T + bias_K.cpu())
-    losses = []
-    for reading in readings:
-        scores = Scores.of([torch.stack(logits, 1)], jury.labels_N, reading.noise.transition_KK)
-        losses_NC = scores.losses()
-        losses.append(losses_NC[:, losses_NC.mean(0).argmin()])
-    rates_C = torch.tensor([reading.noise.rate for reading in readings])
-    return readings[standard_error_rule(torch.stack(losses, 1), -rates_C, 1)]
-
-
 def half_rank(spectrum: Spectrum) -> int:
     """Half of the directions: what true labels are inferred with."""
     return max(1, spectrum.rank // 2)
@@ -171,8 +132,8 @@ def half_rank(spectrum: Spectrum) -> int:
 def _to_choose_from(folds: Folds, evidence: float) -> Iterator[tuple[Material, Latent]]:
     """All states that a jury may choose from."""
     soft_NK = torch.nn.functional.one_hot(folds.given_N, folds.classes).double()
-    states = folds.latents(MOST_ROUNDS, evidence)
-    for rounds in range(MOST_ROUNDS + 1):
+    states = folds.latents(ROUNDS, evidence)
+    for rounds in range(ROUNDS + 1):
         if rounds:
             state = next(states)
             soft_NK = state.labels(evidence)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from tailcut.numerics.origin import through_origin
-from tailcut.verbs.candidates import Weighed
 from tailcut.verbs.readouts import features_of, with_bias
+from tailcut.verbs.weighed import Weighed
 
 _MANY = 0.05
 """Predictions that differ, to speak of them where no labels can tell what they cost."""
@@ -46,7 +46,7 @@ def _predictions(weighed: Weighed, place: int) -> tuple[Tensor, Tensor]:
     """Of a candidate without and with a bias, for the held-out samples, else the training ones."""
     chosen, survey = weighed.candidates[place], weighed.groundwork.survey
     head, model = survey.head, weighed.network(chosen.filter)
-    inferred = weighed.inferred[chosen.filter]
+    inferred = weighed.inferred_of(chosen)
     features_ND = features_of(head, model, survey.holdout or survey.sample)
     assert chosen.rank is not None
     made = with_bias(chosen.readout, inferred, chosen.material, head)

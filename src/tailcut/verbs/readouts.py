@@ -24,17 +24,19 @@ _FITS = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.ld
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to cut: filter, readout, kept rank, and the labels it is fitted to.
+    """One way to cut: filter, readout, kept rank, and the labels and inputs it is fitted to.
 
     The readout "own head" is the network's head as it is, without a rank. After rounds of
     inferring the true labels a readout is fitted to their posteriors, after self-training to
-    its pseudo-labels, else to the labels as they were given.
+    its pseudo-labels, else to the labels as they were given. It is fitted to the samples under
+    the views that the network forgets its labels under, where there are any, or as they are.
     """
 
     filter: Filter
     readout: str
     rank: int | None
     material: Material = GIVEN
+    views: bool = True
 
     def told(self, layers: str) -> str:
         """What is cut, with how many layers its filter reaches."""
