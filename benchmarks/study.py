@@ -3,27 +3,35 @@
     TAILCUT_STUDY=FOLDER python benchmarks/study.py train     # nights; goes on where it stopped
     TAILCUT_STUDY=FOLDER python benchmarks/study.py status    # what is trained so far
     TAILCUT_STUDY=FOLDER python benchmarks/study.py measure   # one small JSON file for each
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py measure --again rivals   # those that came later
     python benchmarks/study.py inputs                         # the same of the data alone
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py retrain   # 5 folds, a filter, a sixth training
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py lpft      # pretrained ones: probe, fine-tune
     python benchmarks/study.py table                          # development and validation apart
     python benchmarks/study.py figures                        # waterfalls and phase diagrams
 
 A training leaves `last.safetensors` and `training.json` in a folder of its own under
 $TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study, of the data alone in
-its folder `inputs`. Steps may follow each other: `train measure`. On a GPU see `gpu.py`.
+its folder `inputs`, of what trains again in `retrained` and `lpft`. Steps may follow each other:
+`train measure`. On a GPU see `gpu.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from drawing import figures
+from filling import FILLS, fill
 from foreign import register
 from measuring import described, measure, measure_inputs
+from retraining import lpft, retrain
 from settings import SETTINGS
 from telling import read, table
 from trainings import Training, trainings
@@ -50,6 +58,9 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, default=FIGURES)
     parser.add_argument(
         "--holdouts", nargs="*", type=int, default=[], help="also repair with so many held out"
+    )
+    parser.add_argument(
+        "--again", choices=FILLS, help="fill measured results with rivals that came later"
     )
     asked = parser.parse_args()
     if asked.threads is not None:
@@ -83,11 +94,16 @@ def train_once(training: Training, asked: argparse.Namespace) -> None:
 
 
 def measure_once(training: Training, asked: argparse.Namespace) -> None:
-    """Measure what is trained and not measured yet."""
-    path = asked.results / f"{training.name}.json"
-    if training.done and not path.exists():
-        start = time.perf_counter()
-        store.write_json(path, measure(training, device=asked.device, holdouts=asked.holdouts))
+    """Measure what is trained and not measured yet, or what came later (`--again rivals`)."""
+    path, start = asked.results / f"{training.name}.json", time.perf_counter()
+    if not training.done or path.exists() != (asked.again is not None):
+        return
+    if asked.again is None:
+        found = measure(training, device=asked.device, holdouts=asked.holdouts)
+    else:
+        found = fill(training, store.read_json(path), asked.device)
+    if found is not None:
+        store.write_json(path, found)
         print(training.name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -100,7 +116,28 @@ def inputs_once(training: Training, asked: argparse.Namespace) -> None:
         print(training.data_name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
 
 
-STEPS = {"train": train_once, "status": show, "measure": measure_once, "inputs": inputs_once}
+def again_once(step: str, training: Training, asked: argparse.Namespace) -> None:
+    """Train again, as `retraining.py` has it, where there is no result yet."""
+    path = asked.results / AGAIN[step] / f"{training.name}.json"
+    if not path.exists():
+        folder = training.folder.parent / AGAIN[step] / training.name
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {"retrain": retrain, "lpft": lpft}[step](training, folder, device=asked.device)
+        if found is not None:
+            store.write_json(path, found)
+            print(training.name, f"{step} in {found['seconds']:.0f} s", flush=True)
+
+
+AGAIN = {"retrain": "retrained", "lpft": "lpft"}
+"""Folders of the steps that train again."""
+
+STEPS: dict[str, Callable[[Training, argparse.Namespace], None]] = {
+    "train": train_once,
+    "status": show,
+    "measure": measure_once,
+    "inputs": inputs_once,
+    **{step: partial(again_once, step) for step in AGAIN},
+}
 
 
 def train(training: Training, device: str = "cpu") -> None:

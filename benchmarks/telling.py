@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 from settings import SETTINGS
 
+AGAIN = "does not fold, trains again: "
+"""Before what is told of `retraining.py`."""
+
 RAW = ("LDA on raw inputs", "logistic regression on raw inputs")
 """Controls that make a setting easy where one of them comes near."""
 
@@ -40,12 +43,15 @@ def read(results: Path) -> pd.DataFrame:
         found = json.loads(path.read_text(encoding="utf-8"))
         setting = found["name"].rpartition("-")[0]
         alone = of_data(results / "inputs" / f"{SETTINGS[setting].data}-{found['seed']}.json")
-        auroc = found["auroc"] | alone["auroc"]
+        again = trained_again(results, found["name"])
+        auroc = found["auroc"] | alone["auroc"] | again["auroc"]
         percent = {
             **found["accuracy"],
             "best rival by test": max(found["rivals"].values()),
             **found["controls"],
             **alone["controls"],
+            **again["accuracy"],
+            **of_confusion(found.get("corrective")),
             **{f"step: {name}": each["chosen"] for name, each in found["waterfall"].items()},
             **{f"best of step: {name}": each["best"] for name, each in found["waterfall"].items()},
             **{f"AUROC: {name}": value for name, value in auroc.items()},
@@ -66,6 +72,34 @@ def of_data(path: Path) -> dict[str, dict[str, float]]:
     if not path.is_file():
         return {"controls": {}, "auroc": {}}
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def trained_again(results: Path, name: str) -> dict[str, dict[str, float]]:
+    """What does not fold but trains again, where it was done: five folds, and a probe first."""
+    found: dict[str, dict[str, float]] = {"accuracy": {}, "auroc": {}}
+    path = results / "retrained" / f"{name}.json"
+    if path.is_file():
+        folds = json.loads(path.read_text(encoding="utf-8"))
+        told = {f"{AGAIN}5 folds, {key}": value for key, value in folds["accuracy"].items()}
+        found["accuracy"] |= told
+        if folds["confused classes"] is not None:
+            found["accuracy"][f"confused classes: {AGAIN}5 folds"] = folds["confused classes"]
+        if folds["auroc"] is not None:
+            found["auroc"][f"{AGAIN}5 folds, self-confidence"] = folds["auroc"]
+    path = results / "lpft" / f"{name}.json"
+    if path.is_file():
+        probed = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
+        found["accuracy"] |= {f"{AGAIN}LP-FT, {key}": value for key, value in probed.items()}
+    return found
+
+
+def of_confusion(found: dict[str, dict[str, float]] | None) -> dict[str, float]:
+    """Accuracies on the two classes of interclass confusion, and of SSD where it is told."""
+    if found is None:
+        return {}
+    told = {name: value for name, value in found["all classes"].items() if " told " in name}
+    two = found["confused classes"].items()
+    return told | {f"confused classes: {name}": value for name, value in two}
 
 
 def easy(results: pd.DataFrame) -> set[str]:
@@ -91,7 +125,7 @@ def table(results: pd.DataFrame) -> str:
             for name in part.columns.drop(["role", "setting", "seed"]):
                 values = part[name].dropna().astype(float)
                 if len(values):
-                    lines.append(f"  {name:<52}{spread(values):>14}")
+                    lines.append(f"  {name:<72}{spread(values):>14}")
         lines += averages(of_role[~of_role["setting"].isin(known)])
     return "\n".join(lines)
 
@@ -110,7 +144,7 @@ def averages(results: pd.DataFrame) -> list[str]:
     lines = [f"tailcut minus others, points over {len(means)} settings that are not easy"]
     others = [name for name in REFERENCES if name != "tailcut"]
     others += ["best rival by test", *(name for name in means if "on the untouched" in name)]
-    others += ["untrained, repaired", *RAW]
+    others += ["untrained, repaired", *RAW, *(name for name in means if name.startswith(AGAIN))]
     for name in dict.fromkeys(name for name in others if "AUROC" not in name):
         gaps = (means["tailcut"] - means[name]).dropna()
         lines.append(f"  {name:<52}{spread(gaps):>14}{gaps.min():>8.1f} least, n = {len(gaps)}")
