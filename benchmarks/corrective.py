@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,11 @@ TOLD = 0.1
 
 
 def corrective(
-    own: Subject, repaired: nn.Module, two: Batches, clean_N: Tensor
+    own: Subject,
+    repaired: nn.Module,
+    two: Batches,
+    clean_N: Tensor,
+    rivals: Mapping[str, float],
 ) -> dict[str, dict[str, float]]:
     """Accuracy on all classes and on the two that were confused, by method.
 
@@ -28,6 +34,7 @@ def corrective(
         repaired: By tailcut.
         two: Test batches of the confused classes.
         clean_N: True labels of the training samples.
+        rivals: Accuracy of the others on all classes.
     """
     wrong_N = own.known[1] != clean_N
     told_N = torch.rand(len(wrong_N), generator=torch.Generator().manual_seed(0)) < TOLD
@@ -37,9 +44,10 @@ def corrective(
         "SSD told a tenth of the wrong labels": forgotten(own, wrong_N & told_N),
         "SSD told all wrong labels": forgotten(own, wrong_N),
     }
-    found: dict[str, dict[str, float]] = {}
-    for name, loader in (("all classes", own.test), ("confused classes", two)):
-        subject = own.judged_by(loader)
-        found[name] = {method: accuracy(each, loader) for method, each in networks.items()}
-        found[name] |= {method: rival(subject) for method, rival in COMPETITORS.items()}
-    return found
+    subject = own.judged_by(two)
+    theirs = {method: rival(subject) for method, rival in COMPETITORS.items()}
+    return {
+        "all classes": {name: accuracy(each, own.test) for name, each in networks.items()}
+        | {method: rivals[method] for method in COMPETITORS if method in rivals},
+        "confused classes": {name: accuracy(each, two) for name, each in networks.items()} | theirs,
+    }

@@ -116,7 +116,7 @@ def measure(
     start, problem, told = perf_counter(), training.problem(), training.told()
     case = Case(training, problem, training.network(problem).to(device))
     fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
-    curve = papers_curve(case.own)
+    curve, others = papers_curve(case.own), rivals(case)
     return {
         "schema": store.SCHEMA,
         **{key: told[key] for key in ("name", "seed", "setting", "wrong", "fit", "samples")},
@@ -131,11 +131,11 @@ def measure(
             str(n): case.repaired(case.network, holdout=n).summary["clean"]["after"]
             for n in holdouts
         },
-        "rivals": rivals(case),
+        "rivals": others,
         "controls": controls(case),
         "waterfall": waterfall(case, fix.candidates),
         "auroc": label_scores(case.own, case.untouched, case.clean_N),
-        "corrective": confused(case, fix.model),
+        "corrective": confused(case, fix.model, others),
         "paper's cut by rank": {
             name: [round(each, 4) for each in values] for name, values in curve.items()
         },
@@ -195,12 +195,15 @@ def controls(case: Case) -> dict[str, float]:
     return found
 
 
-def confused(case: Case, repaired: nn.Module) -> dict[str, dict[str, float]] | None:
+def confused(
+    case: Case, repaired: nn.Module, others: dict[str, float]
+) -> dict[str, dict[str, float]] | None:
     """What corrective unlearning comes to under interclass confusion; None for other noise."""
     two = case.training.confused(case.problem)
     if two is None:
         return None
-    return corrective(case.own, repaired, two.loader(case.training.setting.batch), case.clean_N)
+    loader = two.loader(case.training.setting.batch)
+    return corrective(case.own, repaired, loader, case.clean_N, others)
 
 
 def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float]]:
