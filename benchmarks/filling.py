@@ -1,4 +1,4 @@
-"""Rivals that came later, for results that lack them (`study.py measure --again rivals`)."""
+"""Rivals and label scores that came later, for results that lack them (`--again` of `study.py`)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from trainings import Training
 
 from tailcut.errors import DataError
 
-FILLS = ("rivals",)
+FILLS = {"rivals": "rivals", "scores": "auroc"}
+"""What can be filled, and where it stands in a result."""
 
 
-def fill(training: Training, found: dict[str, Any], device: str = "cpu") -> dict[str, Any] | None:
-    """A result with the rivals and label scores that it lacks; None where it lacks none.
+def fill(
+    training: Training, found: dict[str, Any], part: str, device: str = "cpu"
+) -> dict[str, Any] | None:
+    """A result with the rivals or label scores that it lacks; None where it lacks none.
 
     Args:
         training: A finished one, the very network that was measured.
         found: Its result.
+        part: Of `FILLS`.
         device: To work on; it is told, with the names, under `filled`.
 
     Raises:
@@ -27,15 +31,17 @@ def fill(training: Training, found: dict[str, Any], device: str = "cpu") -> dict
     _require_same(training, found)
     problem = training.problem()
     case = Case(training, problem, training.network(problem).to(device))
-    later = rivals(case, known=found["rivals"])
-    scores = label_scores(case.own, case.untouched, case.clean_N, known=found["auroc"])
-    if not later and not scores:
+    key = FILLS[part]
+    if part == "rivals":
+        later = rivals(case, known=found[key])
+    else:
+        later = label_scores(case.own, case.untouched, case.clean_N, known=found[key])
+    if not later:
         return None
-    names = {*later, *scores, *found.get("filled", {}).get("names", ())}
+    names = {*later, *found.get("filled", {}).get("names", ())}
     return {
         **found,
-        "rivals": found["rivals"] | later,
-        "auroc": found["auroc"] | scores,
+        key: found[key] | later,
         "filled": {"names": sorted(names), "device": described(case.device)},
     }
 

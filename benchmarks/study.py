@@ -3,7 +3,7 @@
     TAILCUT_STUDY=FOLDER python benchmarks/study.py train     # nights; goes on where it stopped
     TAILCUT_STUDY=FOLDER python benchmarks/study.py status    # what is trained so far
     TAILCUT_STUDY=FOLDER python benchmarks/study.py measure   # one small JSON file for each
-    TAILCUT_STUDY=FOLDER python benchmarks/study.py measure --again rivals   # those that came later
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py measure --again rivals   # or scores, if late
     python benchmarks/study.py inputs                         # the same of the data alone
     TAILCUT_STUDY=FOLDER python benchmarks/study.py retrain   # 5 folds, a filter, a sixth training
     TAILCUT_STUDY=FOLDER python benchmarks/study.py lpft      # pretrained ones: probe, fine-tune
@@ -59,9 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--holdouts", nargs="*", type=int, default=[], help="also repair with so many held out"
     )
-    parser.add_argument(
-        "--again", choices=FILLS, help="fill measured results with rivals that came later"
-    )
+    parser.add_argument("--again", choices=FILLS, help="fill measured results with what came later")
     asked = parser.parse_args()
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
@@ -94,14 +92,14 @@ def train_once(training: Training, asked: argparse.Namespace) -> None:
 
 
 def measure_once(training: Training, asked: argparse.Namespace) -> None:
-    """Measure what is trained and not measured yet, or what came later (`--again rivals`)."""
+    """Measure what is trained and not measured yet, or what came later (`--again`)."""
     path, start = asked.results / f"{training.name}.json", time.perf_counter()
     if not training.done or path.exists() != (asked.again is not None):
         return
     if asked.again is None:
         found = measure(training, device=asked.device, holdouts=asked.holdouts)
     else:
-        found = fill(training, store.read_json(path), asked.device)
+        found = fill(training, store.read_json(path), asked.again, asked.device)
     if found is not None:
         store.write_json(path, found)
         print(training.name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)

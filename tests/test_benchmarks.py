@@ -109,7 +109,10 @@ def test_a_setting_goes_through_all_steps(tmp_path, monkeypatch, capsys):
         for part in ("rivals", "auroc")
     }
     write_json(result, missing)
-    words += ["--again", "rivals"]
+    words += ["--again", "scores"]
+    assert "measured in" in step("measure")
+    assert read_json(result)["filled"] == {"names": ["ALED"], "device": "cpu"}
+    words[-1] = "rivals"
     assert "measured in" in step("measure")
     filled = read_json(result)
     assert filled.pop("filled") == {"names": sorted(LATER), "device": "cpu"}
