@@ -16,8 +16,12 @@ from tailcut.lab.training import State
 from tailcut.network.batches import read
 from tailcut.network.stream import accuracy, device_of, fitted, own_copy
 
-SELECTIONS = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""alpha of SSD: 10 by default, less selects more parameters."""
+SELECTIONS = (1e1, 1e2, 1e3, 1e4, 1e5)
+"""alpha of SSD: 10 by default, more selects fewer parameters.
+
+A network that fits every label has almost no gradient but on what is hard to fit, so that up to
+100 all of it is destroyed where few labels are wrong.
+"""
 
 DAMPENINGS = (0.1, 1.0)
 """lambda of SSD: 1 by default, less forgets more."""
