@@ -14,7 +14,7 @@ from tailcut.lab.unlearning import forgotten
 from tailcut.network.stream import accuracy
 
 TOLD = 0.1
-"""Share of the wrong labels that a developer is told of: the paper's least, which cures poison."""
+"""Share of the wrong labels that a developer is told of: enough for poison, the paper says."""
 
 
 def corrective(

@@ -74,8 +74,8 @@ def confused_classes(classes: int) -> tuple[int, int]:
 def confusion(classes: int, rate: float) -> Tensor:
     """With probability `rate` the labels of two classes are swapped, no others (K x K).
 
-    Interclass confusion (Goel et al., TMLR 2024, who swap up to half of cats and dogs in CIFAR-10),
-    between `confused_classes`. With equal classes 2 / K of `rate` of all labels are wrong. At a
+    Interclass confusion (Goel et al., TMLR 2024, who swap cats and dogs of CIFAR-10), between
+    `confused_classes`. With equal classes 2 / K of `rate` of all labels are wrong. At a
     rate of a half the labels of the two are coin flips: no method that sees nothing else can
     tell which is which.
 
