@@ -115,10 +115,11 @@ class Training:
         data: digits, clutter (digits at random places among fragments of others), or cifar10 from
             the parquet files under $TAILCUT_DATA/cifar10.
         noise: symmetric (every other class alike), pair (the next class), asymmetric (what a
-            CIFAR-10 class is mistaken for), instance (by the input), aligned (a mark in the image
-            carries the next class), openset (inputs of the last three classes, which leave the
-            problem), human (CIFAR-10N random1), human:FILE or human:FILE:KEY (.npy, or .pt of
-            CIFAR-N), or matrix:FILE.npy (rows are true classes).
+            CIFAR-10 class is mistaken for), confusion (classes 3 and 5 for each other), instance
+            (by the input), aligned (a mark in the image carries the next class), openset (inputs
+            of the last three classes, which leave the problem), human (CIFAR-10N random1),
+            human:FILE or human:FILE:KEY (.npy, or .pt of CIFAR-N), or matrix:FILE.npy (rows are
+            true classes).
         rate: Probability that a label which the noise can make wrong is wrong; human labels and
             matrices have their own.
         train: Training rows.

@@ -263,8 +263,8 @@ def test_claims_of_a_preset_are_told_with_their_page(tmp_path, monkeypatch, caps
         ),
         (
             ["probe", "--noise", "pears"],
-            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, instance, aligned, "
-            "openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
+            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, confusion, "
+            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
         ),
         (
             ["grid", "--axes", "{colour: [red]}"],
