@@ -235,7 +235,7 @@ class Claimed:
     Attributes:
         preset: clutter (half an hour on two cores), digits (minutes), cifar (hours), gpu
             (ResNet-18); or scale and scale-gpu, C1, C3, C5 and C6 over the number of CIFAR-10
-            images and over width (a night; ResNet-18).
+            images and over width (hours; ResNet-18).
         claims: Names with commas between them, such as C1,C3: no other trainings are run than
             these need, and networks are repaired for C5 alone; all if not given.
         seeds: Seeds of each training, from --seed on; as many as the preset has if not given.

@@ -84,7 +84,7 @@ SCALES = {
         widths=_RESNET.widths,
     ),
 }
-"""`scale` takes a night on two cores, `scale-gpu` (ResNet-18) a GPU."""
+"""`scale` takes hours on two cores, `scale-gpu` (ResNet-18) a GPU."""
 
 
 def preset(name: str) -> Preset | Scale:
