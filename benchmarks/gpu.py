@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--tiny", action="store_true", help="as in study.py: does it run at all?")
+    parser.set_defaults(again=None)  # measure_once looks at it
     asked = parser.parse_args()
     deadline = time.monotonic() + 60 * asked.minutes
     torch.set_num_threads(1)

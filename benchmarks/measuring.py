@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
+from corrective import corrective
 from foreign import backbone
 from rawinputs import raw
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import cross_val_predict
+from scoring import inputs_score, label_scores
 from torch import Tensor, nn
 from trainings import Training
 
@@ -39,13 +38,11 @@ from tailcut.verbs.groundwork import lay
 from tailcut.verbs.survey import survey
 from tailcut.verbs.viewing import fold_moments
 
-OF_IMAGES = {"SAP", "RoG, ensemble of layers"}
+OF_IMAGES = {"SAP", "RoG, ensemble of layers", "SSD on the audit's suspects", "CUTS"}
 """Rivals that read no text."""
 
 HOLDOUTS = (50, 100, 200, 500, 1000)
 """Smaller holdouts to choose with."""
-
-_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +116,7 @@ def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
     start, problem, told = perf_counter(), training.problem(), training.told()
     case = Case(training, problem, training.network(problem).to(device))
     fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
-    curve = papers_curve(case.own)
+    curve, others = papers_curve(case.own), rivals(case)
     return {
         "schema": store.SCHEMA,
         **{key: told[key] for key in ("name", "seed", "setting", "wrong", "fit", "samples")},
@@ -130,10 +127,11 @@ def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
             "tailcut, no holdout": alone.summary["clean"]["after"],
             "best candidate": float(fix.candidates["clean"].max()),
         },
-        "rivals": rivals(case),
+        "rivals": others,
         "controls": controls(case),
         "waterfall": waterfall(case, fix.candidates),
-        "auroc": label_scores(case, curve),
+        "auroc": label_scores(case.own, case.untouched, case.clean_N),
+        "corrective": confused(case, fix.model, others),
         "paper's cut by rank": {
             name: [round(each, 4) for each in values] for name, values in curve.items()
         },
@@ -164,35 +162,29 @@ def measure_holdouts(training: Training, *, device: str = "cpu") -> dict[str, An
 
 def measure_inputs(training: Training) -> dict[str, Any]:
     """What classifiers of the raw inputs come to, which no network has a part in."""
-    pixels = of_inputs(raw(training.problem()))
-    given_N, clean_N = training.problem().train.given, training.problem().train.clean
+    problem = training.problem()
+    pixels, clean_N = of_inputs(raw(problem)), problem.train.clean
     assert clean_N is not None
-    wrong_N = (given_N != clean_N).numpy()
-    found = {
+    return {
         "schema": store.SCHEMA,
         "name": training.data_name,
         "controls": {
             "LDA on raw inputs": lda_refit(pixels),
             "logistic regression on raw inputs": logistic_refit(pixels),
         },
-        "auroc": {},
+        "auroc": inputs_score(pixels, clean_N),
     }
-    if wrong_N.any():
-        suspicion_N = -_of_given(_out_of_fold(pixels), given_N)
-        name = "logistic regression on raw inputs, out of fold"
-        found["auroc"][name] = float(roc_auc_score(wrong_N, suspicion_N))
-    return found
 
 
-def rivals(case: Case) -> dict[str, float]:
-    """Every post-hoc rival on the same network, and what must not help."""
+def rivals(case: Case, known: Collection[str] = ()) -> dict[str, float]:
+    """Every post-hoc rival on the same network, and what must not help, but what is known."""
     named = {**COMPETITORS, **CONTROLS}
     named.pop("paper's cut")
     reads_text = case.problem.train.inputs.ndim == 2
     return {
         name: method(case.own)
         for name, method in named.items()
-        if not (reads_text and name in OF_IMAGES)
+        if name not in known and not (reads_text and name in OF_IMAGES)
     }
 
 
@@ -209,6 +201,17 @@ def controls(case: Case) -> dict[str, float]:
         found["logistic regression on the untouched backbone"] = logistic_refit(case.untouched)
         found["5 nearest neighbours on the untouched backbone"] = nearest_neighbours(case.untouched)
     return found
+
+
+def confused(
+    case: Case, repaired: nn.Module, others: dict[str, float]
+) -> dict[str, dict[str, float]] | None:
+    """What corrective unlearning comes to under interclass confusion; None for other noise."""
+    two = case.training.confused(case.problem)
+    if two is None:
+        return None
+    loader = two.loader(case.training.setting.batch)
+    return corrective(case.own, repaired, loader, case.clean_N, others)
 
 
 def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -265,44 +268,6 @@ def true_labels(case: Case) -> dict[str, float]:
         "true labels": case.own.accuracy(folded(Readout.lda(plainly))),
         "true labels, filtered, on views": behind.accuracy(folded(Readout.lda(folds.whole()))),
     }
-
-
-def label_scores(case: Case, curve: dict[str, list[Any]]) -> dict[str, float]:
-    """How well wrong labels are found (AUROC): the audit and its rivals; empty without any."""
-    given_N = case.problem.train.given
-    wrong_N = (given_N != case.clean_N).numpy()
-    if not wrong_N.any():
-        return {}
-    issues = tailcut.find_label_issues(
-        case.network, case.batches("train"), case.batches("holdout"), progress=False
-    )
-    features_ND, readout = (
-        case.own.known[0],
-        Readout.project(Spectrum.of(case.own.moments), *case.own.parameters()),
-    )
-    rank = curve["rank"][int(np.argmax(curve["holdout"]))]
-    suspicion = {"audit": -issues["label_score"].to_numpy()}
-    for name, kept in (("own confidence", readout.max_rank), ("own head at the cut's rank", rank)):
-        weight_KD, bias_K = readout.fold(kept)
-        logits_NK = features_ND.double() @ weight_KD.cpu().T + bias_K.cpu()
-        suspicion[name] = -_of_given(logits_NK.softmax(1), given_N)
-    if case.untouched is not None:
-        told = "logistic regression on the untouched backbone, out of fold"
-        suspicion[told] = -_of_given(_out_of_fold(case.untouched), given_N)
-    return {name: float(roc_auc_score(wrong_N, scores)) for name, scores in suspicion.items()}
-
-
-def _out_of_fold(subject: Subject) -> Tensor:
-    """Probabilities (N x K) of scikit-learn's logistic regression, C = 0.01 on unit scale."""
-    features_ND, given_N = subject.known
-    fit = LogisticRegression(C=0.01, max_iter=200, tol=1e-3)
-    scaled = (features_ND / features_ND.std()).numpy()
-    found = cross_val_predict(fit, scaled, given_N.numpy(), cv=_FOLDS, method="predict_proba")
-    return torch.from_numpy(found)
-
-
-def _of_given(probabilities_NK: Tensor, given_N: Tensor) -> Any:
-    return probabilities_NK.gather(1, given_N[:, None])[:, 0].numpy()
 
 
 def geometry(case: Case, summary: dict[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,18 @@
     TAILCUT_STUDY=FOLDER python benchmarks/study.py train     # nights; goes on where it stopped
     TAILCUT_STUDY=FOLDER python benchmarks/study.py status    # what is trained so far
     TAILCUT_STUDY=FOLDER python benchmarks/study.py measure   # one small JSON file for each
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py measure --again rivals   # or scores, if late
     TAILCUT_STUDY=FOLDER python benchmarks/study.py holdouts  # with fewer held-out labels
     python benchmarks/study.py inputs                         # controls of the data alone
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py retrain   # 5 folds, a filter, a sixth training
+    TAILCUT_STUDY=FOLDER python benchmarks/study.py lpft      # pretrained ones: probe, fine-tune
     python benchmarks/study.py table                          # development and validation apart
     python benchmarks/study.py page                           # docs/study, and README's table
 
 A training leaves `last.safetensors` and `training.json` in a folder of its own under
 $TAILCUT_STUDY (else runs/study). Results lie in benchmarks/results/study, and in its folders
-`holdouts` and `inputs`. Steps may follow each other: `train measure`. On a GPU see `gpu.py`.
+`holdouts` and `inputs`, of what trains again in `retrained` and `lpft`. Steps may follow each
+other: `train measure`. On a GPU see `gpu.py`.
 """
 
 from __future__ import annotations
@@ -19,15 +23,18 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from drawing import figures
+from filling import FILLS, fill
 from foreign import register
 from measuring import described, measure, measure_holdouts, measure_inputs
 from page import write
+from retraining import lpft, retrain
 from settings import SETTINGS
 from telling import read, table
 from trainings import Training, trainings
@@ -54,6 +61,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--pages", type=Path, default=PAGES)
     parser.add_argument("--readme", type=Path, default=README)
+    parser.add_argument("--again", choices=FILLS, help="fill measured results with what came later")
     asked = parser.parse_args()
     if asked.threads is not None:
         torch.set_num_threads(asked.threads)
@@ -92,10 +100,17 @@ def train_once(training: Training, asked: argparse.Namespace) -> None:
 
 
 def measure_once(training: Training, asked: argparse.Namespace) -> None:
-    """Measure what is trained and not measured yet."""
-    if training.done:
-        path = asked.results / f"{training.name}.json"
-        once(path, lambda: measure(training, device=asked.device))
+    """Measure what is trained and not measured yet, or what came later (`--again`)."""
+    path, start = asked.results / f"{training.name}.json", time.perf_counter()
+    if not training.done or path.exists() != (asked.again is not None):
+        return
+    if asked.again is None:
+        found = measure(training, device=asked.device)
+    else:
+        found = fill(training, store.read_json(path), asked.again, asked.device)
+    if found is not None:
+        store.write_json(path, found)
+        print(training.name, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def holdouts_once(training: Training, asked: argparse.Namespace) -> None:
@@ -119,12 +134,28 @@ def once(path: Path, measured: Callable[[], dict[str, Any]]) -> None:
         print(path.stem, f"measured in {time.perf_counter() - start:.0f} s", flush=True)
 
 
-STEPS = {
+def again_once(step: str, training: Training, asked: argparse.Namespace) -> None:
+    """Train again, as `retraining.py` has it, where there is no result yet."""
+    path = asked.results / AGAIN[step] / f"{training.name}.json"
+    if not path.exists():
+        folder = training.folder.parent / AGAIN[step] / training.name
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {"retrain": retrain, "lpft": lpft}[step](training, folder, device=asked.device)
+        if found is not None:
+            store.write_json(path, found)
+            print(training.name, f"{step} in {found['seconds']:.0f} s", flush=True)
+
+
+AGAIN = {"retrain": "retrained", "lpft": "lpft"}
+"""Folders of the steps that train again."""
+
+STEPS: dict[str, Callable[[Training, argparse.Namespace], None]] = {
     "train": train_once,
     "status": show,
     "measure": measure_once,
     "holdouts": holdouts_once,
     "inputs": inputs_once,
+    **{step: partial(again_once, step) for step in AGAIN},
 }
 
 

@@ -11,6 +11,9 @@ from settings import SETTINGS
 
 from tailcut.lab.baselines import COMPETITORS
 
+AGAIN = "does not fold, trains again: "
+"""Before what is told of `retraining.py`."""
+
 RAW = ("LDA on raw inputs", "logistic regression on raw inputs")
 """Controls that make a setting easy where one of them comes near."""
 
@@ -66,7 +69,8 @@ def read(results: Path) -> pd.DataFrame:
         setting = found["name"].rpartition("-")[0]
         alone = beside(results / "inputs" / f"{SETTINGS[setting].data}-{found['seed']}.json")
         fewer = beside(results / "holdouts" / path.name)
-        auroc = found["auroc"] | alone.get("auroc", {})
+        again = trained_again(results, found["name"])
+        auroc = found["auroc"] | alone.get("auroc", {}) | again["auroc"]
         rivals = {name: found["rivals"][name] for name in COMPETITORS if name in found["rivals"]}
         percent = {
             **found["accuracy"],
@@ -76,6 +80,8 @@ def read(results: Path) -> pd.DataFrame:
             ),
             **found["controls"],
             **alone.get("controls", {}),
+            **again["accuracy"],
+            **of_confusion(found.get("corrective")),
             **{f"step: {name}": each["chosen"] for name, each in found["waterfall"].items()},
             **{f"best of step: {name}": each["best"] for name, each in found["waterfall"].items()},
             **{f"AUROC: {name}": value for name, value in auroc.items()},
@@ -102,6 +108,34 @@ def beside(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def trained_again(results: Path, name: str) -> dict[str, dict[str, float]]:
+    """What does not fold but trains again, where it was done: five folds, and a probe first."""
+    found: dict[str, dict[str, float]] = {"accuracy": {}, "auroc": {}}
+    path = results / "retrained" / f"{name}.json"
+    if path.is_file():
+        folds = json.loads(path.read_text(encoding="utf-8"))
+        told = {f"{AGAIN}5 folds, {key}": value for key, value in folds["accuracy"].items()}
+        found["accuracy"] |= told
+        if folds["confused classes"] is not None:
+            found["accuracy"][f"confused classes: {AGAIN}5 folds"] = folds["confused classes"]
+        if folds["auroc"] is not None:
+            found["auroc"][f"{AGAIN}5 folds, self-confidence"] = folds["auroc"]
+    path = results / "lpft" / f"{name}.json"
+    if path.is_file():
+        probed = json.loads(path.read_text(encoding="utf-8"))["accuracy"]
+        found["accuracy"] |= {f"{AGAIN}LP-FT, {key}": value for key, value in probed.items()}
+    return found
+
+
+def of_confusion(found: dict[str, dict[str, float]] | None) -> dict[str, float]:
+    """Accuracies on the two classes of interclass confusion, and of SSD where it is told."""
+    if found is None:
+        return {}
+    told = {name: value for name, value in found["all classes"].items() if " told " in name}
+    two = found["confused classes"].items()
+    return told | {f"confused classes: {name}": value for name, value in two}
+
+
 def easy(results: pd.DataFrame) -> set[str]:
     """Settings of which the raw inputs tell nearly as much as tailcut does, by the mean.
 
@@ -125,7 +159,7 @@ def table(results: pd.DataFrame) -> str:
             for name in part.columns.drop(["role", "setting", "seed"]):
                 values = part[name].dropna().astype(float)
                 if len(values):
-                    lines.append(f"  {name:<52}{spread(values):>14}")
+                    lines.append(f"  {name:<72}{spread(values):>14}")
         lines += averages(of_role[~of_role["setting"].isin(known)])
     return "\n".join(lines)
 
@@ -145,7 +179,7 @@ def averages(results: pd.DataFrame) -> list[str]:
     others = [name for name in REFERENCES if name != "tailcut"]
     others += ["best rival by test", "best foldable rival by test"]
     others += [name for name in BACKBONES if name in means]
-    others += ["untrained, repaired", *RAW]
+    others += ["untrained, repaired", *RAW, *(name for name in means if name.startswith(AGAIN))]
     for name in others:
         gaps = (means["tailcut"] - means[name]).dropna()
         lines.append(f"  {name:<52}{spread(gaps):>14}{gaps.min():>8.1f} least, n = {len(gaps)}")

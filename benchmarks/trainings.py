@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from settings import SETTINGS, Setting
 from torch import nn
 
 from tailcut.lab.data import Problem
 from tailcut.lab.experiment import PROBLEMS, untrained
+from tailcut.lab.noise import confused_classes
+from tailcut.lab.samples import Samples
 from tailcut.network import store
 from tailcut.network.weights import load_weights
 
@@ -64,6 +67,13 @@ class Training:
         return PROBLEMS[chosen.problem](
             rate=chosen.rate, kind=chosen.noise, seed=self.seed, **chosen.sizes
         )
+
+    def confused(self, problem: Problem) -> Samples | None:
+        """Test samples of the two classes that interclass confusion swaps; None for other noise."""
+        if self.setting.noise != "confusion":
+            return None
+        classes = torch.tensor(confused_classes(problem.classes))
+        return problem.test.rows(torch.isin(problem.test.given, classes))
 
     def untrained(self, problem: Problem) -> nn.Module:
         """The network before its first epoch."""

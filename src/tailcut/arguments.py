@@ -115,10 +115,11 @@ class Training:
         data: digits, clutter (digits at random places among fragments of others), or cifar10 from
             the parquet files under $TAILCUT_DATA/cifar10.
         noise: symmetric (every other class alike), pair (the next class), asymmetric (what a
-            CIFAR-10 class is mistaken for), instance (by the input), aligned (a mark in the image
-            carries the next class), openset (inputs of the last three classes, which leave the
-            problem), human (CIFAR-10N random1), human:FILE or human:FILE:KEY (.npy, or .pt of
-            CIFAR-N), or matrix:FILE.npy (rows are true classes).
+            CIFAR-10 class is mistaken for), confusion (classes 3 and 5 for each other), instance
+            (by the input), aligned (a mark in the image carries the next class), openset (inputs
+            of the last three classes, which leave the problem), human (CIFAR-10N random1),
+            human:FILE or human:FILE:KEY (.npy, or .pt of CIFAR-N), or matrix:FILE.npy (rows are
+            true classes).
         rate: Probability that a label which the noise can make wrong is wrong; human labels and
             matrices have their own.
         train: Training rows.
@@ -233,13 +234,21 @@ class Claimed:
     """Which claims are tested on what.
 
     Attributes:
-        preset: digits (minutes on two cores), cifar (hours) or gpu (ResNet-18).
+        preset: clutter (half an hour on two cores), digits (minutes), cifar (hours), gpu
+            (ResNet-18); or scale and scale-gpu, C1, C3, C5 and C6 over the number of CIFAR-10
+            images and over width (hours; ResNet-18).
+        claims: Names with commas between them, such as C1,C3: no other trainings are run than
+            these need, and networks are repaired for C5 alone; all if not given.
         seeds: Seeds of each training, from --seed on; as many as the preset has if not given.
+        sizes: Of scale: numbers of training images to run, as [1000, 3000]; of the others what is
+            finished is told. All of them if not given.
         studies: Directory of finished trainings; studies/ in the run's own if not given.
     """
 
-    preset: str = "digits"
+    preset: str = "clutter"
+    claims: str | None = None
     seeds: int | None = None
+    sizes: list[int] | None = None
     studies: str | None = None
 
     def __post_init__(self) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from tailcut.arguments import Engine, Probing, Run, Training
-from tailcut.lab import claims_page, experiment, grid, presets
+from tailcut.arguments import Claimed, Engine, Probing, Run, Training
+from tailcut.errors import SpecError
+from tailcut.lab import claims_page, experiment, grid, presets, scale, scales
 from tailcut.lab.pictures import epochs_by_ranks
+from tailcut.lab.presets import Preset
 from tailcut.lab.recipe import Recipe
 from tailcut.lab.study import Study, conduct, require_own
 from tailcut.lab.study_tables import tables
@@ -92,27 +94,64 @@ def lab_probe(options: Options, config: str) -> int:
 def lab_claims(options: Options, config: str) -> int:
     """`tailcut lab claims`: missing studies are run, finished ones are read."""
     run, claimed = options["run"], options["claimed"]
-    preset = presets.preset(claimed.preset)
-    count = len(preset.seeds) if claimed.seeds is None else claimed.seeds
-    preset = presets.with_seeds(preset, range(run.seed, run.seed + count))
-    device = _device(run, options["engine"])
+    chosen = scales.preset(claimed.preset)
+    if isinstance(chosen, scales.Scale):
+        return _lab_scale(chosen, options, config)
+    if claimed.sizes is not None:
+        raise SpecError(
+            f"--sizes with the preset {claimed.preset}",
+            wanted=f"sizes of {' or '.join(scales.SCALES)} alone",
+            advice="Leave them out, or choose another preset",
+        )
+    preset = _as_claimed(chosen, claimed, run)
+    settling = _settling(options)
     with (
         run_directory(run, "claims", config) as directory,
         Bar(run, len(preset.studies()), "studies") as on_done,
     ):
-        found = claims_page.settle(
-            preset,
-            directory,
-            studies=None if claimed.studies is None else Path(claimed.studies),
-            device=device,
-            on_done=on_done,
-            **_engine(options["engine"]),
-        )
+        found = claims_page.settle(preset, directory, on_done=on_done, **settling)
     lines = [f"{each.name} {each.verdict:<14} {each.claim}" for each in found]
     lines.append(f"wrote {directory / 'claims.md'}")
     verdicts = {each.name: each.verdict for each in found}
     tell(run, "\n".join(lines), {"file": str(directory / "claims.md"), "verdicts": verdicts})
     return 0
+
+
+def _lab_scale(chosen: scales.Scale, options: Options, config: str) -> int:
+    """`tailcut lab claims --preset scale`."""
+    run, claimed = options["run"], options["claimed"]
+    chosen = replace(chosen, preset=_as_claimed(chosen.preset, claimed, run))
+    sizes = chosen.sizes if claimed.sizes is None else claimed.sizes
+    wanted, settling = chosen.studies(sizes), _settling(options)
+    with (
+        run_directory(run, "claims", config) as directory,
+        Bar(run, len(wanted), "studies") as on_done,
+    ):
+        axes = scale.settle(chosen, directory, sizes=sizes, on_done=on_done, **settling)
+    lines = [line for axis in axes for line in scale.changes(axis)]
+    lines.append(f"wrote {directory / 'scale.md'}")
+    verdicts = {axis.name: {p.label: scale.verdicts_at(p) for p in axis.points} for axis in axes}
+    tell(run, "\n".join(lines), {"file": str(directory / "scale.md"), "verdicts": verdicts})
+    return 0
+
+
+def _settling(options: Options) -> dict[str, Any]:
+    """Where the trainings of claims run, and where they are kept."""
+    studies, engine = options["claimed"].studies, options["engine"]
+    return {
+        "studies": None if studies is None else Path(studies),
+        "device": _device(options["run"], engine),
+        **_engine(engine),
+    }
+
+
+def _as_claimed(preset: Preset, claimed: Claimed, run: Run) -> Preset:
+    """With the claims and seeds that were asked for."""
+    count = len(preset.seeds) if claimed.seeds is None else claimed.seeds
+    preset = presets.with_seeds(preset, range(run.seed, run.seed + count))
+    if claimed.claims is None:
+        return preset
+    return presets.with_claims(preset, [name.strip() for name in claimed.claims.split(",")])
 
 
 def lab_grid(options: Options, config: str) -> int:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tailcut.cli import main
-from tailcut.lab import claims_page, presets
+from tailcut.lab import claims_page, presets, scale
 from tailcut.lab.findings import Finding, Test
 from tailcut.lab.study import Study
 from tailcut.running import Bar
@@ -235,7 +235,50 @@ def test_claims_of_a_preset_are_told_with_their_page(tmp_path, monkeypatch, caps
     assert asked["seeds"] == (4, 5, 6)
     assert (asked["workers"], asked["engine"], asked["studies"]) == (1, "pool", None)
     run(capsys, "lab", "claims", "--seed", "2", "--out", tmp_path)
-    assert asked["seeds"] == tuple(range(2, 2 + len(presets.PRESETS["digits"].seeds)))
+    assert asked["seeds"] == tuple(range(2, 2 + len(presets.PRESETS["clutter"].seeds)))
+
+
+def test_named_claims_run_no_more_than_they_need(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def settle(preset, directory, **options):
+        asked.append(preset)
+        return []
+
+    monkeypatch.setattr(claims_page, "settle", settle)
+    words = ["lab", "claims", "--preset", "digits", "--claims", "C3, C1", "--seeds", "2"]
+    assert run(capsys, *words, "--out", tmp_path)[0] == 0
+    assert asked[0].claims == ("C1", "C3")
+    assert len(asked[0].studies()) == 2
+
+
+def test_claims_at_scale_are_told_with_what_changes(tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    def settle(chosen, directory, **options):
+        asked.update(options, chosen=chosen)
+        at = {"study": chosen.preset.base, "seeds": (0, 1)}
+        held = [Finding("C1", "It is so", (Test("a", (value, value)),)) for value in (1.0, -1.0)]
+        points = [
+            scale.Point(size, str(size), found=(each,), **at)
+            for size, each in zip((1, 2), held, strict=True)
+        ]
+        return [scale.Axis("images", "the images", (*points, scale.Point(3, "3", found=(), **at)))]
+
+    monkeypatch.setattr(scale, "settle", settle)
+    words = ["lab", "claims", "--preset", "scale", "--sizes", "[1000, 3000]", "--claims", "C1"]
+    code, out, _ = run(capsys, *words, "--out", tmp_path)
+    assert code == 0
+    assert out == (
+        "The verdict on C1 changes with the images: supported at 1; not supported at 2.\n"
+        f"wrote {tmp_path / 'scale.md'}\n"
+    )
+    assert asked["sizes"] == [1000, 3000]
+    assert asked["chosen"].preset.claims == ("C1",)
+    _, out, _ = run(capsys, *words, "--out", tmp_path, "--json")
+    assert json.loads(out)["verdicts"] == {
+        "images": {"1": {"C1": "supported"}, "2": {"C1": "not supported"}, "3": {}}
+    }
 
 
 # --- refused
@@ -246,7 +289,25 @@ def test_claims_of_a_preset_are_told_with_their_page(tmp_path, monkeypatch, caps
     [
         (
             ["claims", "--preset", "nothing"],
-            "no preset 'nothing'; wanted one of digits, cifar, gpu. Correct the name.",
+            "no preset 'nothing'; wanted one of clutter, digits, cifar, gpu, scale, scale-gpu. "
+            "Correct the name.",
+        ),
+        (
+            ["claims", "--claims", "C1,C9"],
+            "claims C9; wanted some of C1, C2, C3, C4, C5, C6, C7, C8. Correct --claims.",
+        ),
+        (
+            ["claims", "--preset", "scale", "--claims", "C2"],
+            "claims C2; wanted some of C1, C3, C5, C6. Correct --claims.",
+        ),
+        (
+            ["claims", "--preset", "scale", "--sizes", "[1000, 7]"],
+            "sizes 7; wanted some of 1000, 3000, 10000, 30000, 45000. Correct --sizes.",
+        ),
+        (
+            ["claims", "--sizes", "[1000]"],
+            "--sizes with the preset clutter; wanted sizes of scale or scale-gpu alone. Leave them "
+            "out, or choose another preset.",
         ),
         (
             ["claims", "--seeds", "1"],
@@ -263,8 +324,8 @@ def test_claims_of_a_preset_are_told_with_their_page(tmp_path, monkeypatch, caps
         ),
         (
             ["probe", "--noise", "pears"],
-            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, instance, aligned, "
-            "openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
+            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, confusion, "
+            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
         ),
         (
             ["grid", "--axes", "{colour: [red]}"],

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from records import in_this_process, record_of
 from tailcut.errors import DataError, SpecError
 from tailcut.lab import claims, claims_page
 from tailcut.lab.absences import controls
 from tailcut.lab.claims import Results
-from tailcut.lab.engines import _measured
 from tailcut.lab.findings import Finding, Test, slope, summary
 from tailcut.lab.measures import (
     cost_of_epoch,
@@ -25,8 +25,9 @@ from tailcut.lab.measures import (
     still_repeated,
     tail_minus_leading,
 )
-from tailcut.lab.pictures import as_svg, epochs_by_ranks
-from tailcut.lab.presets import PRESETS, preset, with_seeds
+from tailcut.lab.pictures import as_svg, epochs_by_ranks, pictures
+from tailcut.lab.presets import NAMES, PRESETS, with_claims, with_seeds
+from tailcut.lab.scales import SCALES, preset
 from tailcut.lab.study import Study
 
 numbers = st.integers(-1000, 1000).map(lambda number: number / 1000)
@@ -116,49 +117,6 @@ def test_the_slope_of_a_line_is_its_own(start, steep, places):
 
 
 # --- statistics of a record
-
-
-def record_of(**changes):
-    """A record whose every statistic is easy to see."""
-    last = {
-        "epoch": 8,
-        "ranks": [1, 2, 4, 8, 16],
-        "rank": 16,
-        "width": 16,
-        "effective_rank": 2.0,
-        "own": {
-            "holdout": [0.1, 0.4, 0.5, 0.5, 0.3],
-            "test": [0.2, 0.5, 0.7, 0.8, 0.4],
-            "flipped given": [0.1, 0.2, 0.3, 0.4, 0.9],
-            "flipped true": [0.2, 0.5, 0.6, 0.5, 0.1],
-        },
-        "true": {"leading": {"test": [0.2, 0.5, 0.8, 0.9, 0.9]}},
-        "given": {
-            "leading": {"flipped given": [0.1, 0.1, 0.1, 0.15, 0.3]},
-            "tail": {"flipped given": [0.3, 0.3, 0.4, 0.6]},
-        },
-        "segregation": {"index": 0.3, "null": 0.1, "noise_depth": 0.8, "noise_explained": 0.5},
-    }
-    first = {
-        **last,
-        "epoch": 0,
-        "segregation": {"index": 0.05, "null": 0.0, "noise_depth": 0.9, "noise_explained": 0.1},
-    }
-    second = {
-        **last,
-        "epoch": 1,
-        "segregation": {"index": 0.1, "null": 0.0, "noise_depth": 0.7, "noise_explained": 0.2},
-    }
-    epochs = zip(range(1, 6), (0.3, 0.6, 0.9, 0.5, 0.4), strict=True)
-    record = {
-        "epochs": [{"epoch": number, "test": test} for number, test in epochs],
-        "probes": [first, second, last],
-        "last": 0.4,
-        "best_epoch": 0.9,
-        "noisy_epoch": 0.6,
-        "repair": {"after": 0.95},
-    }
-    return {**record, **changes}
 
 
 def lerp(a, b, at):
@@ -343,8 +301,77 @@ def test_a_preset_that_does_not_exist_is_named():
     with pytest.raises(SpecError) as error:
         preset("nothing")
     assert str(error.value) == (
-        "no preset 'nothing'; wanted one of digits, cifar, gpu. Correct the name."
+        "no preset 'nothing'; wanted one of clutter, digits, cifar, gpu, scale, scale-gpu. Correct "
+        "the name."
     )
+
+
+# --- some claims only
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_named_claim_is_read_off_its_own_studies_and_needs_each(name):
+    chosen = with_claims(tiny(), [name])
+    results = results_of(chosen)
+    (finding,) = claims.findings(results)
+    assert finding == claims.CLAIMS[name](results_of(tiny())) or name == "C5"
+    assert finding.name == name
+    read = set()
+
+    class Noted(dict):
+        def __getitem__(self, study):
+            read.add(study)
+            return super().__getitem__(study)
+
+    claims.CLAIMS[name](Results(chosen, Noted(results.records)))
+    base = {replace(chosen.base, seed=seed) for seed in chosen.seeds}
+    assert read | base == set(chosen.studies())
+
+
+def test_claims_of_the_base_alone_train_it_alone_and_nothing_is_repaired_for_nobody():
+    chosen = with_claims(tiny(), ["C6", "C1", "C3", "C1"])
+    assert chosen.claims == ("C1", "C3", "C6")
+    assert chosen.studies() == [replace(tiny().base, seed=seed, repair=False) for seed in (0, 1)]
+    assert with_claims(tiny(), ["C5"]).studies() == [replace(tiny().base, seed=s) for s in (0, 1)]
+    assert with_claims(tiny(), NAMES) == tiny()
+    assert len(tiny().studies()) == 22
+
+
+def test_without_a_repair_the_recovery_is_told_all_the_same():
+    chosen = tiny(base=replace(tiny().base, repair=False))
+    whole, bare = (claims.recovery(results_of(each)).tests for each in (tiny(), chosen))
+    assert bare == whole[:-1]
+    assert "repair" in whole[-1].name
+
+
+def test_some_claims_have_their_own_pictures_and_the_controls_of_their_studies():
+    record = record_of()
+    for probe in (record["probes"][0], record["probes"][-1]):
+        probe["given"] = {"leading": {"test": [0.1] * 5}, "tail": {"test": [0.4] * 4}}
+    record["probes"][-1] |= {"permuted": [0.1] * 5, "random subspace": [0.1] * 5}
+    results = results_of(with_claims(tiny(), ["C6"]), lambda **_: record)
+    assert list(pictures(results)) == ["C6"]
+    assert [name.split(":")[0] for name, _, _ in controls(results)] == [
+        "permuted labels",
+        *["given labels"] * 3,
+        "untrained network",
+    ]
+
+
+@pytest.mark.parametrize(("words", "told"), [(["C1", "C9", "c2"], "C9, c2"), ([], "of no name")])
+def test_a_claim_that_does_not_exist_is_named(words, told):
+    with pytest.raises(SpecError) as error:
+        with_claims(PRESETS["digits"], words)
+    assert str(error.value) == (
+        f"claims {told}; wanted some of {', '.join(NAMES)}. Correct --claims."
+    )
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_a_scale_asks_for_what_its_base_study_tells(name):
+    chosen = SCALES[name].preset
+    assert set(chosen.studies()) == {replace(chosen.base, seed=seed) for seed in chosen.seeds}
+    assert not chosen.base.repair
 
 
 # --- pictures
@@ -385,10 +412,19 @@ def settled(tmp_path_factory):
     return found, directory, done
 
 
-def in_this_process(work, todo, **_):
-    """What the pool does, without the seconds that a process takes to import torch."""
-    for name, study in todo.items():
-        yield name, _measured(work, study)
+def test_a_page_of_some_claims_has_no_rooms_and_no_dead_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("tailcut.lab.grid.by_pool", in_this_process)
+    monkeypatch.setattr(claims_page, "rooms", None)  # nobody asks for them
+    found = claims_page.settle(with_claims(tiny(), ["C1", "C5"]), tmp_path)
+    assert [each.name for each in found] == ["C1", "C5"]
+    assert set(bytes_of(tmp_path)) == {
+        *("C1.svg", "C5.svg", "epochs-ranks.svg"),
+        *("claims.md", "claims.json"),
+    }
+    page = (tmp_path / "claims.md").read_text()
+    assert "seeds 0, 1; 2 trainings." in page
+    assert "theory" not in page
+    assert all(f"]({name})" in page for name in bytes_of(tmp_path) if name.endswith(".svg"))
 
 
 def short_theory():

@@ -73,6 +73,30 @@ def test_pair_noise_gives_the_next_class():
     assert torch.equal(given_N, (clean_N + 1) % 4)
 
 
+def test_confusion_swaps_two_classes_and_nothing_else():
+    transition_KK = noise.confusion(10, 0.4)
+    torch.testing.assert_close(transition_KK.sum(1), torch.ones(10).double())
+    assert torch.equal(transition_KK, transition_KK.T)
+    assert transition_KK[3, 5] == 0.4
+    assert transition_KK.diagonal().tolist() == [1, 1, 1, 0.6, 1, 0.6, 1, 1, 1, 1]
+
+
+def test_of_few_classes_the_first_two_are_confused():
+    assert noise.confused_classes(6) == (3, 5)
+    assert noise.confused_classes(5) == (0, 1)
+    assert noise.confusion(2, 1.0).tolist() == [[0, 1], [1, 0]]
+    with pytest.raises(DataError, match="confusion noise of rate 40 among 10 classes"):
+        noise.confusion(10, 40)
+
+
+def test_at_a_half_the_labels_of_confused_classes_tell_nothing():
+    labels = torch.arange(10).repeat(400)
+    given = noise.corrupt(labels, noise.confusion(10, 0.5), seed=0)
+    both = torch.isin(labels, torch.tensor([3, 5]))
+    assert torch.equal(given[~both], labels[~both])
+    assert (given == labels)[both].double().mean() == pytest.approx(0.5, abs=0.06)
+
+
 def test_asymmetric_noise_confuses_what_is_alike_and_nothing_else():
     names = ["airplane", "automobile", "bird", "cat", "deer"]
     names += ["dog", "frog", "horse", "ship", "truck"]
@@ -100,8 +124,8 @@ def test_a_kind_of_noise_that_does_not_exist_is_named(kind):
         )
     else:
         assert str(error.value) == (
-            f"no label noise {kind!r}; wanted one of symmetric, pair, asymmetric, instance, "
-            "aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name."
+            f"no label noise {kind!r}; wanted one of symmetric, pair, asymmetric, confusion, "
+            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name."
         )
 
 
@@ -110,7 +134,7 @@ def test_a_kind_without_a_transition_matrix_is_refused_as_one():
         digits().corrupted(0.4, 0, "openset")
     assert str(error.value) == (
         "no transition matrix called 'openset'; wanted one of symmetric, pair, asymmetric, "
-        "matrix:FILE.npy. Correct the name."
+        "confusion, matrix:FILE.npy. Correct the name."
     )
 
 

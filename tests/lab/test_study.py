@@ -56,8 +56,8 @@ def test_epochs_are_probed_on_a_logarithmic_scale():
         (
             SpecError,
             {"noise": "pears"},
-            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, instance, aligned, "
-            "openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
+            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, confusion, "
+            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
         ),
         (
             SpecError,

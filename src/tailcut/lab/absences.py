@@ -13,7 +13,8 @@ from tailcut.lab.study import Study
 def controls(results: Results) -> list[tuple[str, float, float]]:
     """What is looked at, its mean over the seeds and their standard deviation.
 
-    Accuracies are on true test labels, ranks the measured one next to the number of classes.
+    Those of studies that are not there are left out. Accuracies are on true test
+    labels, ranks the measured one next to the number of classes.
     """
     preset = results.preset
     rows: list[tuple[str, Study, Callable[[Record], float]]] = [
@@ -27,7 +28,11 @@ def controls(results: Results) -> list[tuple[str, float, float]]:
         ("untrained network: probe on given labels, best rank", preset.base, _untrained),
         ("raw inputs: probe on given labels, best rank", preset.pixels(), _best_probe),
     ]
-    found = [(name, results.each(study, measured)) for name, study, measured in rows]
+    found = [
+        (name, results.each(study, measured))
+        for name, study, measured in rows
+        if results.knows(study)
+    ]
     return [(name, statistics.fmean(each), statistics.stdev(each)) for name, each in found]
 
 

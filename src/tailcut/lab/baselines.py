@@ -1,6 +1,6 @@
 """What tailcut is compared with, on the same trained network: every method under its paper's name.
 
-A baseline maps the features of a trained network to predictions, or filters its weights; none
+A baseline maps the features of a trained network to predictions, or changes its weights; none
 trains the network again. A setting that a paper leaves open is chosen by the accuracy on the
 noisy holdout.
 """
@@ -8,7 +8,7 @@ noisy holdout.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tailcut.lab.layers import rog, rog_ensemble
 from tailcut.lab.subject import Subject, Way, folded, linear
+from tailcut.lab.unlearning import cuts, ssd
 from tailcut.network.batches import read
 from tailcut.network.filters import Filter, LayerMoments, truncate_layers
 from tailcut.network.stream import own_copy
@@ -68,12 +69,23 @@ def ridge_refit(subject: Subject) -> float:
 
 def logistic_refit(subject: Subject) -> float:
     """scikit-learn's LogisticRegression on the given labels, C by the holdout."""
+    return subject.best([linear(*head) for head in logistic_heads(*subject.known)])
+
+
+def logistic_heads(features_ND: Tensor, given_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Weight (K x D) and bias (K,) of scikit-learn's LogisticRegression.
+
+    Args:
+        features_ND: Scaled by one number for all, their standard deviation.
+        given_N: Labels 0..K-1, each of which is there.
+
+    Yields:
+        One head each for C = 0.0001, 0.01 and 1.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    features_ND, given_N = subject.known
     scale = float(features_ND.std())
-    ways: list[Way] = []
     for inverse in (1e-4, 1e-2, 1.0):
         fit = LogisticRegression(C=inverse, max_iter=200, tol=1e-3)
         with warnings.catch_warnings():
@@ -82,8 +94,7 @@ def logistic_refit(subject: Subject) -> float:
         weight_KD, bias_K = torch.from_numpy(fit.coef_), torch.from_numpy(fit.intercept_)
         if len(bias_K) == 1:  # of two classes it holds the second alone, as against the first
             weight_KD, bias_K = (torch.cat([0 * each, each]) for each in (weight_KD, bias_K))
-        ways.append(linear(weight_KD / scale, bias_K))
-    return subject.best(ways)
+        yield weight_KD.double() / scale, bias_K.double()
 
 
 def lda_refit(subject: Subject) -> float:
@@ -233,6 +244,8 @@ COMPETITORS: dict[str, Callable[[Subject], float]] = {
     "VeLPIC": velpic,
     "LIP / LASER head": head_svd,
     "FINE + LDA": fine_refit,
+    "SSD on the audit's suspects": ssd,
+    "CUTS": cuts,
 }
 """Accuracy on the test samples after the trained network was seen once, by name."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from tailcut.lab.findings import Finding, Test, slope
 from tailcut.lab.measures import (
     Record,
+    best_cut,
     change_of_segregation,
     cost_of_epoch,
     cost_of_rank,
@@ -20,7 +21,6 @@ from tailcut.lab.measures import (
     first_probe,
     last_accuracy,
     last_segregation,
-    own_head,
     share_of,
     still_repeated,
     tail_minus_leading,
@@ -41,6 +41,10 @@ class Results:
 
     def __init__(self, preset: Preset, records: Mapping[Study, Record]) -> None:
         self.preset, self.records = preset, records
+
+    def knows(self, study: Study) -> bool:
+        """Whether every seed's record is there."""
+        return all(replace(study, seed=seed) in self.records for seed in self.preset.seeds)
 
     def of(self, study: Study) -> list[Record]:
         """One record for each seed."""
@@ -63,8 +67,8 @@ def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...
 
 
 def findings(results: Results) -> list[Finding]:
-    """C1 to C8."""
-    return [claim(results) for claim in CLAIMS]
+    """Those that the preset asks for, in its order."""
+    return [CLAIMS[name](results) for name in results.preset.claims]
 
 
 def gathering(results: Results) -> Finding:
@@ -175,20 +179,21 @@ def recovery(results: Results) -> Finding:
             ),
             Test(
                 "the first share with the best rank by test, which nobody knows",
-                results.each(
-                    base, lambda r: share_of(r, max(own_head(r)["test"]), r["best_epoch"])
-                ),
+                results.each(base, lambda r: share_of(r, best_cut(r), r["best_epoch"])),
                 0.5,
                 counts=False,
             ),
-            Test(
-                "the first share for tailcut's repair: all layers, inferred labels",
-                results.each(base, lambda r: share_of(r, r["repair"]["after"], r["best_epoch"])),
-                0.5,
-                counts=False,
-            ),
+            *((_repaired(results),) if base.repair else ()),
         ),
     )
+
+
+def _repaired(results: Results) -> Test:
+    def share(record: Record) -> float:
+        return share_of(record, record["repair"]["after"], record["best_epoch"])
+
+    name = "the first share for tailcut's repair: all layers, inferred labels"
+    return Test(name, results.each(results.preset.base, share), 0.5, counts=False)
 
 
 def stability(results: Results) -> Finding:
@@ -281,13 +286,13 @@ def threshold(results: Results) -> Finding:
     )
 
 
-CLAIMS: tuple[Callable[[Results], Finding], ...] = (
-    gathering,
-    systematic,
-    outward,
-    untrained,
-    recovery,
-    stability,
-    capacity,
-    threshold,
-)
+CLAIMS: dict[str, Callable[[Results], Finding]] = {
+    "C1": gathering,
+    "C2": systematic,
+    "C3": outward,
+    "C4": untrained,
+    "C5": recovery,
+    "C6": stability,
+    "C7": capacity,
+    "C8": threshold,
+}

@@ -17,7 +17,7 @@ from tailcut.lab.rooms import rooms
 from tailcut.lab.study import Study, conduct
 from tailcut.network import store
 
-_SOURCE = (
+SOURCE = (
     "The claims are those of the abstract of arXiv 2603.02293v1, later withdrawn; the statistics, "
     "thresholds and protocols are ours. A test holds if the whole 95 % interval over the seeds "
     "(Student's) lies on the wanted side of the threshold. A claim is supported if all of its "
@@ -35,7 +35,9 @@ def settle(
     on_done: Callable[[Any], object] = lambda _: None,
     **engine: Any,
 ) -> list[Finding]:
-    """Run what is missing of a preset, test every claim, and write the page.
+    """Run what is missing of a preset, test its claims, and write the page.
+
+    The rooms of theory are told beside all claims, not beside some.
 
     Args:
         preset: Its studies.
@@ -51,7 +53,7 @@ def settle(
     contents = grid.run(wanted, work, place, on_done=on_done, **engine)
     records = {study: content["result"] for study, content in zip(wanted, contents, strict=True)}
     results = Results(preset, records)
-    found, theory = findings(results), rooms()
+    found, theory = findings(results), rooms() if preset.whole else []
     write(directory, results, found, theory)
     return [*found, *theory]
 
@@ -73,7 +75,7 @@ def write(
 def page(results: Results, found: Sequence[Finding], theory: Sequence[Finding]) -> str:
     """The page in Markdown."""
     preset = results.preset
-    lines = ["# The claims, tested", "", _SOURCE, "", _described(preset), ""]
+    lines = ["# The claims, tested", "", SOURCE, "", _described(preset), ""]
     lines += verdicts([*found, *theory])
     for finding in found:
         lines += ["", f"## {finding.name}: {finding.claim}", "", f"**{finding.verdict}**", ""]
@@ -81,13 +83,9 @@ def page(results: Results, found: Sequence[Finding], theory: Sequence[Finding]) 
     lines += ["", "## Controls", "", *control_table(results)]
     lines += ["", "## Accuracy through training, at every rank", ""]
     told = "Least squares on the given labels in the leading directions, on true test labels"
-    lines += [
-        f"{told}, seed {preset.seeds[0]}.",
-        "",
-        "![Accuracy by epoch and rank](epochs-ranks.svg)",
-        "",
-        "## Where the theory is known",
-    ]
+    lines += [f"{told}, seed {preset.seeds[0]}.", ""]
+    lines += ["![Accuracy by epoch and rank](epochs-ranks.svg)"]
+    lines += ["", "## Where the theory is known"] if theory else []
     for finding in theory:
         lines += ["", f"### {finding.name}: {finding.claim}", "", f"**{finding.verdict}**", ""]
         lines += table(finding.tests)

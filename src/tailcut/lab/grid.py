@@ -174,6 +174,21 @@ def run(
     return [done[identity(config)] for config in configs]
 
 
+def finished(configs: Iterable[Any], directory: str | Path) -> dict[Any, Content]:
+    """Contents of the files that are there, by config; nothing is run.
+
+    Raises:
+        StoreError: See `run`.
+    """
+    names = {config: identity(config) for config in configs}
+    paths = {config: Path(directory) / f"{name}.json" for config, name in names.items()}
+    return {
+        config: _read(path, names[config], config)
+        for config, path in paths.items()
+        if path.exists()
+    }
+
+
 def _outcomes(
     engine: str,
     work: Work,

@@ -19,6 +19,11 @@ def cut_by_holdout(record: Record) -> float:
     return own["test"][int(np.argmax(own["holdout"]))]
 
 
+def best_cut(record: Record) -> float:
+    """Test accuracy of the own head at the rank that is best on test, which nobody knows."""
+    return max(own_head(record)["test"])
+
+
 def still_repeated(record: Record) -> float:
     """Share of wrong training labels that the own head repeats at the rank best by test."""
     own = own_head(record)

@@ -63,10 +63,38 @@ def asymmetric(classes: int, rate: float) -> Tensor:
     return transition_KK
 
 
+_CONFUSED = (3, 5)
+
+
+def confused_classes(classes: int) -> tuple[int, int]:
+    """The two that `confusion` swaps: 3 and 5, cat and dog of CIFAR-10, or else 0 and 1."""
+    return _CONFUSED if classes > max(_CONFUSED) else (0, 1)
+
+
+def confusion(classes: int, rate: float) -> Tensor:
+    """With probability `rate` the labels of two classes are swapped, no others (K x K).
+
+    Interclass confusion (Goel et al., TMLR 2024, who swap cats and dogs of CIFAR-10), between
+    `confused_classes`. With equal classes 2 / K of `rate` of all labels are wrong. At a
+    rate of a half the labels of the two are coin flips: no method that sees nothing else can
+    tell which is which.
+
+    Raises:
+        DataError: Fewer than two classes, or a rate outside 0..1.
+    """
+    require("confusion", classes, rate)
+    transition_KK = torch.eye(classes, dtype=torch.float64)
+    one, other = confused_classes(classes)
+    for true, mistaken in ((one, other), (other, one)):
+        transition_KK[true, true], transition_KK[true, mistaken] = 1 - rate, rate
+    return transition_KK
+
+
 TRANSITIONS: dict[str, Callable[[int, float], Tensor]] = {
     "symmetric": symmetric,
     "pair": pair,
     "asymmetric": asymmetric,
+    "confusion": confusion,
 }
 """Transition matrices of (classes, rate) by name."""
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tailcut.lab.claims import Results
+from tailcut.lab.findings import Test
 from tailcut.lab.measures import Record
 from tailcut.lab.presets import Preset
 from tailcut.lab.study import Study
@@ -49,9 +51,30 @@ def epochs_by_ranks(probes: Sequence[Record], fit: str = "given", kind: str = "t
     return as_svg(draw)
 
 
+def draw_tests(
+    axes: Any, places: Sequence[float], rows: Sequence[Sequence[Test]], told: str
+) -> None:
+    """A line for each statistic with its intervals, over places on a logarithmic scale."""
+    for tests, colour in zip(rows, _COLOURS, strict=False):
+        low, high = zip(*(test.interval for test in tests), strict=True)
+        means = [test.mean for test in tests]
+        name = textwrap.fill(f"{tests[0].name} ({tests[0].wanted})", 78)
+        axes.plot(places, means, color=colour, lw=1.5, marker=".", label=name)
+        axes.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
+        axes.axhline(tests[0].threshold, color=_COLOURS[5], ls="--", lw=0.8)
+    axes.set_xscale("log")
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel(told)
+    axes.figure.legend(loc="outside lower center", frameon=False, fontsize=7)
+
+
 def pictures(results: Results) -> dict[str, str]:
     """SVG texts by the names of the claims."""
-    return {name: as_svg(lambda axes, draw=draw: draw(axes, results)) for name, draw in _DRAWN}
+    drawn = {name: _DRAWN[name] for name in results.preset.claims}
+    return {
+        name: as_svg(lambda axes, draw=draw: draw(axes, results)) for name, draw in drawn.items()
+    }
 
 
 def _gathering(axes: Any, results: Results) -> None:
@@ -186,16 +209,16 @@ def _harm(
     _line(axes, list(rates), np.array(columns).T.tolist(), label, colour)
 
 
-_DRAWN: tuple[tuple[str, Callable[[Any, Results], None]], ...] = (
-    ("C1", _gathering),
-    ("C2", _systematic),
-    ("C3", _outward),
-    ("C4", _untrained),
-    ("C5", _recovery),
-    ("C6", _stability),
-    ("C7", _capacity),
-    ("C8", _threshold),
-)
+_DRAWN: dict[str, Callable[[Any, Results], None]] = {
+    "C1": _gathering,
+    "C2": _systematic,
+    "C3": _outward,
+    "C4": _untrained,
+    "C5": _recovery,
+    "C6": _stability,
+    "C7": _capacity,
+    "C8": _threshold,
+}
 
 
 def _rank_dial(record: Record) -> tuple[list[int], list[float]]:

@@ -6,7 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from tailcut.errors import SpecError
+from tailcut.lab.recipe import CLUTTER
 from tailcut.lab.study import Study
+
+NAMES = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8")
+"""Of the claims."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Preset:
         constrained: Networks whose rank is held down while they train.
         rates: Rates of symmetric noise, the first 0.
         small: Training samples of the small data set.
+        claims: Those asked for; all have controls beside them.
     """
 
     base: Study
@@ -30,6 +35,7 @@ class Preset:
     constrained: Sequence[str]
     rates: Sequence[float]
     small: int
+    claims: Sequence[str] = NAMES
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 2:
@@ -76,23 +82,52 @@ class Preset:
         """The base with changes, neither probed nor repaired."""
         return self.variant(probes=0, **changes)
 
-    def studies(self) -> list[Study]:
-        """All of them, each seed of each, without repetition."""
+    @property
+    def whole(self) -> bool:
+        """Whether every claim is asked for."""
+        return self.claims == NAMES
+
+    def needed(self) -> dict[str, list[Study]]:
+        """The studies that each claim is read off."""
         ends = [name for name, _ in (self.widths[0], self.widths[-1])]
-        wanted = [
-            self.base,
-            self.clean(),
-            self.random(),
-            self.pixels(),
-            *(self.of_noise(*each) for each in self.systematic),
-            *(self.of_network(name) for name, _ in self.widths),
-            *(self.of_network(name) for name in self.constrained),
-            *(self.of_rate(rate) for rate in self.rates),
-            *(self.of_rate(rate, train=self.small) for rate in (0.0, self.base.rate)),
-            *(self.of_rate(0.0, network=name) for name in ends),
+        wide = [self.of_network(name) for name, _ in self.widths]
+        few = [self.of_rate(rate, train=self.small) for rate in (0.0, self.base.rate)]
+        at_ends = [
+            self.of_rate(rate, network=name) for name in ends for rate in (0.0, self.base.rate)
         ]
+        base = [self.base]
+        return {
+            "C1": base,
+            "C2": [self.base, *(self.of_noise(*each) for each in self.systematic)],
+            "C3": base,
+            "C4": [self.base, self.pixels()],
+            "C5": base,
+            "C6": base,
+            "C7": [self.base, *wide, *(self.of_network(name) for name in self.constrained)],
+            "C8": [self.base, *(self.of_rate(rate) for rate in self.rates), *few, *at_ends],
+        }
+
+    def studies(self) -> list[Study]:
+        """Each seed of what the claims need, and of the controls if all are asked for."""
+        needed = self.needed()
+        wanted = [study for name in self.claims for study in needed[name]]
+        if self.whole:
+            wanted += [self.clean(), self.random(), self.pixels()]
         return [replace(each, seed=seed) for each in dict.fromkeys(wanted) for seed in self.seeds]
 
+
+_CLUTTER = Study(
+    data="clutter",
+    network="maxcnn",
+    train=4_000,
+    holdout=500,
+    test=1_000,
+    epochs=CLUTTER.epochs,
+    learning_rate=CLUTTER.learning_rate,
+    batch_size=CLUTTER.batch_size,
+    weight_decay=CLUTTER.weight_decay,
+    repair=True,
+)
 
 _CIFAR = Study(
     data="cifar10",
@@ -128,6 +163,15 @@ _DIGITS_PRESET = Preset(
     small=300,
 )
 
+_CLUTTER_PRESET = replace(
+    _DIGITS_PRESET,
+    base=_CLUTTER,
+    seeds=range(3),
+    widths=(("maxcnn-4", 4), ("maxcnn-8", 8), ("maxcnn", 16)),
+    constrained=("maxcnn/bottleneck-9", "maxcnn/nested-9"),
+    small=1_000,
+)
+
 _CIFAR_PRESET = replace(
     _DIGITS_PRESET,
     base=_CIFAR,
@@ -146,25 +190,38 @@ _GPU_PRESET = replace(
     small=10_000,
 )
 
-PRESETS = {"digits": _DIGITS_PRESET, "cifar": _CIFAR_PRESET, "gpu": _GPU_PRESET}
-"""`digits` takes minutes on two cores, `cifar` hours, `gpu` (ResNet-18, 45 000 images) a GPU."""
-
-
-def preset(name: str) -> Preset:
-    """A preset by name.
-
-    Raises:
-        SpecError: A name that is none.
-    """
-    if name not in PRESETS:
-        raise SpecError(
-            f"no preset {name!r}",
-            wanted=f"one of {', '.join(PRESETS)}",
-            advice="Correct the name",
-        )
-    return PRESETS[name]
+PRESETS = {
+    "clutter": _CLUTTER_PRESET,
+    "digits": _DIGITS_PRESET,
+    "cifar": _CIFAR_PRESET,
+    "gpu": _GPU_PRESET,
+}
+"""`digits` takes minutes on two cores, `clutter` half an hour, `cifar` hours, `gpu` (ResNet-18,
+45 000 images) a GPU."""
 
 
 def with_seeds(chosen: Preset, seeds: Iterable[int]) -> Preset:
     """The same studies with other seeds."""
     return replace(chosen, seeds=tuple(seeds))
+
+
+def with_claims(chosen: Preset, claims: Iterable[str]) -> Preset:
+    """Some of its claims, and no other study than these need.
+
+    Without C5 nothing is repaired: only C5 tells what a repair reaches, and it takes as long as
+    the training.
+
+    Raises:
+        SpecError: A name that is none of its claims.
+    """
+    wanted = tuple(claims)
+    unknown = [name for name in wanted if name not in chosen.claims]
+    if unknown or not wanted:
+        raise SpecError(
+            f"claims {', '.join(unknown) or 'of no name'}",
+            wanted=f"some of {', '.join(chosen.claims)}",
+            advice="Correct --claims",
+        )
+    named = tuple(name for name in chosen.claims if name in wanted)
+    repair = chosen.base.repair and "C5" in named
+    return replace(chosen, claims=named, base=replace(chosen.base, repair=repair))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -16,9 +17,13 @@ from tailcut.network.head import Head, find_head
 from tailcut.network.stream import accuracy
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
+from tailcut.verbs.audit import find_label_issues
 
 Way = Callable[[Tensor], Tensor]
 """Features (N x D) to logits (N x K)."""
+
+_OF_TRAINING = {"head", "known", "held", "moments", "issues"}
+"""What a subject remembers that the test samples have no part in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,23 @@ class Subject:
         """Of the training features."""
         features_ND, given_N = self.known
         return Moments(self.head.width, self.head.classes).update(features_ND, given=given_N)
+
+    @cached_property
+    def issues(self) -> pd.DataFrame:
+        """What tailcut's audit says of the training labels, see `find_label_issues`."""
+        return find_label_issues(self.network, self.train, self.holdout, progress=False)
+
+    @property
+    def suspected(self) -> Tensor:
+        """Which training labels (N,) the audit calls wrong."""
+        return torch.from_numpy(self.issues["is_label_issue"].to_numpy(copy=True))
+
+    def judged_by(self, test: Batches) -> Subject:
+        """The same network on other test batches; what was measured on the others is kept."""
+        twin = replace(self, test=test)
+        shared = {name: found for name, found in vars(self).items() if name in _OF_TRAINING}
+        vars(twin).update(shared)
+        return twin
 
     def parameters(self) -> tuple[Tensor, Tensor]:
         """Weight (K x D) and bias (K,) of the head, zero where it has none, on the CPU."""

@@ -1,0 +1,57 @@
+"""Rivals and label scores that came later, for results that lack them (`--again` of `study.py`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from measuring import Case, described, rivals
+from scoring import label_scores
+from trainings import Training
+
+from tailcut.errors import DataError
+
+FILLS = {"rivals": "rivals", "scores": "auroc"}
+"""What can be filled, and where it stands in a result."""
+
+
+def fill(
+    training: Training, found: dict[str, Any], part: str, device: str = "cpu"
+) -> dict[str, Any] | None:
+    """A result with the rivals or label scores that it lacks; None where it lacks none.
+
+    Args:
+        training: A finished one, the very network that was measured.
+        found: Its result.
+        part: Of `FILLS`.
+        device: To work on; it is told, with the names, under `filled`.
+
+    Raises:
+        DataError: The weights at hand are not those that were measured.
+    """
+    _require_same(training, found)
+    problem = training.problem()
+    case = Case(training, problem, training.network(problem).to(device))
+    key = FILLS[part]
+    if part == "rivals":
+        later = rivals(case, known=found[key])
+    else:
+        later = label_scores(case.own, case.untouched, case.clean_N, known=found[key])
+    if not later:
+        return None
+    names = {*later, *found.get("filled", {}).get("names", ())}
+    return {
+        **found,
+        key: found[key] | later,
+        "filled": {"names": sorted(names), "device": described(case.device)},
+    }
+
+
+def _require_same(training: Training, found: dict[str, Any]) -> None:
+    """Its accuracies after training are the network's fingerprint."""
+    told = training.told()["baselines"]
+    if any(found["accuracy"].get(name) != value for name, value in told.items()):
+        raise DataError(
+            f"the result of {training.name} is of another network",
+            wanted="the weights that were measured",
+            advice="Measure into another folder, or delete the result",
+        )
