@@ -116,30 +116,41 @@ def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
     start, problem, told = perf_counter(), training.problem(), training.told()
     case = Case(training, problem, training.network(problem).to(device))
     fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
-    curve, others = papers_curve(case.own), rivals(case)
+    curve, others, found = papers_curve(case.own), rivals(case), of_repair(case, fix, alone)
+    found["accuracy"] = {
+        **told["baselines"],
+        "paper's cut": papers_cut(case.own),
+        **found["accuracy"],
+    }
+    found["waterfall"] |= ceilings(case)
     return {
         "schema": store.SCHEMA,
         **{key: told[key] for key in ("name", "seed", "setting", "wrong", "fit", "samples")},
+        **found,
+        "rivals": others,
+        "controls": controls(case),
+        "auroc": label_scores(case.own, case.untouched, case.clean_N),
+        "paper's cut by rank": {
+            name: [round(each, 4) for each in values] for name, values in curve.items()
+        },
+        "corrective": confused(case, fix.model, others),
+        "geometry": geometry(case, fix.summary),
+        "device": described(case.device),
+        "seconds": round(perf_counter() - start, 1),
+    }
+
+
+def of_repair(case: Case, fix: tailcut.Repair, alone: tailcut.Repair) -> dict[str, Any]:
+    """What the rules make of a network, with the holdout and without."""
+    return {
         "accuracy": {
-            **told["baselines"],
-            "paper's cut": papers_cut(case.own),
             "tailcut": fix.summary["clean"]["after"],
             "tailcut, no holdout": alone.summary["clean"]["after"],
             "best candidate": float(fix.candidates["clean"].max()),
         },
-        "rivals": others,
-        "controls": controls(case),
         "waterfall": waterfall(case, fix.candidates),
-        "auroc": label_scores(case.own, case.untouched, case.clean_N),
-        "corrective": confused(case, fix.model, others),
-        "paper's cut by rank": {
-            name: [round(each, 4) for each in values] for name, values in curve.items()
-        },
-        "geometry": geometry(case, fix.summary),
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
-        "device": described(case.device),
-        "seconds": round(perf_counter() - start, 1),
     }
 
 
@@ -217,8 +228,7 @@ def confused(
 def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Accuracy with one step more each: the candidate of least held-out loss, and the best one.
 
-    The last two are what true labels would give: on the features as they are, and behind the
-    gentle filter on the same views.
+    `ceilings` has what true labels would give.
     """
     fitted = candidates["readout"].isin(["lda", "ridge", "centroid"])
     trained = candidates["self_training"] > 0
@@ -226,7 +236,7 @@ def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float
     layers |= candidates["denoising"] > 0
     steps = {
         "layers filtered": ~fitted & layers,
-        "LDA on views": fitted & ~trained & (candidates["rounds"] == 0),
+        "LDA on views": fitted & candidates["views"] & ~trained & (candidates["rounds"] == 0),
         "inferred labels": fitted & ~trained & (candidates["rounds"] > 0),
         "self-training": fitted & trained,
     }
@@ -241,9 +251,12 @@ def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float
         if len(part):
             chosen = float(part.loc[part["log_loss"].idxmin(), "clean"])
             found[name] = {"chosen": chosen, "best": float(part["clean"].max())}
-    for name, value in true_labels(case).items():
-        found[name] = {"chosen": value, "best": value}
     return found
+
+
+def ceilings(case: Case) -> dict[str, dict[str, float]]:
+    """What true labels would give: on the features as they are, and filtered, on the views."""
+    return {name: {"chosen": value, "best": value} for name, value in true_labels(case).items()}
 
 
 def true_labels(case: Case) -> dict[str, float]:

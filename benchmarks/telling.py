@@ -27,6 +27,9 @@ BACKBONES = (
 )
 """What a pretrained network knows that never saw these labels."""
 
+FIRST = "tailcut, first rules"
+"""Before each candidate was judged under noise of its own (docs/LOG.md)."""
+
 STEPS = (
     "untouched",
     "paper's cut",
@@ -58,6 +61,8 @@ REFERENCES = (
     "tailcut",
     "tailcut, no holdout",
     "best candidate",
+    FIRST,
+    f"{FIRST}, no holdout",
 )
 
 
@@ -95,7 +100,9 @@ def read(results: Path) -> pd.DataFrame:
         shape = {name: found["geometry"][key] for name, key in GEOMETRY.items()}
         shape["still remembered"] = _least_memory(found["geometry"]["memorisation"])
         rows.append({**named, "seed": found["seed"], **numbers, **shape})
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    late = [name for name in REFERENCES if name not in frame]
+    return frame.reindex(columns=[*frame, *late]) if rows else frame
 
 
 def _least_memory(memorisation: dict[str, Any]) -> float:
@@ -141,8 +148,9 @@ def easy(results: pd.DataFrame) -> set[str]:
 
     And those whose raw inputs were not asked yet: averages wait for the control.
     """
-    means = results.groupby("setting").mean(numeric_only=True).reindex(columns=[*RAW, "tailcut"])
-    far = means[list(RAW)].max(axis=1) <= means["tailcut"] - EASY
+    columns = [*RAW, "tailcut", FIRST]
+    means = results.groupby("setting").mean(numeric_only=True).reindex(columns=columns)
+    far = means[list(RAW)].max(axis=1) <= means["tailcut"].fillna(means[FIRST]) - EASY
     return set(means.index[~far])
 
 
@@ -178,9 +186,9 @@ def averages(results: pd.DataFrame) -> list[str]:
     lines = [f"tailcut minus others, points over {len(means)} settings that are not easy"]
     others = [name for name in REFERENCES if name != "tailcut"]
     others += ["best rival by test", "best foldable rival by test"]
-    others += [name for name in BACKBONES if name in means]
-    others += ["untrained, repaired", *RAW, *(name for name in means if name.startswith(AGAIN))]
-    for name in others:
+    others += [name for name in (*BACKBONES, *RAW) if name in means]
+    others += ["untrained, repaired", *(name for name in means if name.startswith(AGAIN))]
+    for name in (name for name in others if means[name].notna().any()):
         gaps = (means["tailcut"] - means[name]).dropna()
         lines.append(f"  {name:<52}{spread(gaps):>14}{gaps.min():>8.1f} least, n = {len(gaps)}")
     steps = [f"step: {name}" for name in STEPS if f"step: {name}" in means]
