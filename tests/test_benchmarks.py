@@ -7,7 +7,7 @@ import retraining
 import study
 import torch
 from drawing import figures
-from page import END, START
+from page import END, START, page, readme
 from settings import SETTINGS, Setting, of_role
 from telling import STEPS, easy, read, table, trained_again
 from texts import Rated, Texts, drawn
@@ -304,3 +304,12 @@ _OTHERS = (
     "tailcut, no holdout",
     "best candidate",
 )
+
+
+def test_the_tables_in_readme_and_docs_are_those_of_the_results():
+    results, root = read(study.RESULTS), study.README.parent
+    front = study.README.read_text(encoding="utf-8")
+    assert readme(front, results) == front, "run `python benchmarks/study.py page`"
+    assert page(results) == (root / "docs" / "study" / "study.md").read_text(encoding="utf-8")
+    named = {name for name, _ in figures(results)}
+    assert {each.stem for each in (root / "docs" / "study").glob("*.svg")} == named
