@@ -38,8 +38,7 @@ _RIVALS = {
     "an untrained network, repaired": ["untrained, repaired"],
     "the better of two classifiers of the raw inputs": list(RAW),
     "the best of three classifiers of the untouched backbone": list(BACKBONES),
-    "tailcut without a holdout": ["tailcut, no holdout"],
-    "tailcut by its first rules": [FIRST],
+    "its first rules": [FIRST],
 }
 BEHIND = 0.5
 """Points from which on tailcut is called behind."""
@@ -100,21 +99,27 @@ def readme(text: str, results: pd.DataFrame) -> str:
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     part, known = results[results["role"] == "validation"], easy(results)
-    told = f"{table(part, known)}\n\n{in_short(part[~part['setting'].isin(known)])}"
+    counted = part[~part["setting"].isin(known)]
+    told = "\n\n".join(
+        [table(part, known), *(in_short(counted, name) for name in ("tailcut", FIRST))]
+    )
     return f"{before}{START}\n\n{told}\n\n{END}{after}"
 
 
-def in_short(counted: pd.DataFrame) -> str:
-    """By how much tailcut is ahead or behind, setting by setting and on average."""
-    means = counted.groupby("setting").mean(numeric_only=True).dropna(subset=["tailcut"])
-    lines = [
-        f"Ahead of each, in points, over the {len(means)} settings that are not easy:",
-        "",
-    ]
+def in_short(counted: pd.DataFrame, ours: str) -> str:
+    """By how much tailcut is ahead or behind, setting by setting and on average.
+
+    Args:
+        counted: Results of the settings that count.
+        ours: "tailcut", or by its first rules; on networks that were not repaired so nothing is
+            compared.
+    """
+    means = counted.dropna(subset=[ours]).groupby("setting").mean(numeric_only=True)
+    lines = [f"**{ours}** is ahead of each by so many points, over {len(means)} settings:", ""]
     for name, others in _RIVALS.items():
         there = means.reindex(columns=list(others)).max(axis=1)
-        gaps = (means["tailcut"] - there).dropna()
-        if gaps.empty:
+        gaps = (means[ours] - there).dropna()
+        if gaps.empty or others == [ours]:
             continue
         behind = [f"{setting} {gap:.1f}" for setting, gap in gaps.items() if gap < -BEHIND]
         told = f"; behind on {', '.join(behind)}" if behind else ""
