@@ -32,7 +32,7 @@ docs: .venv/core
 dist: .venv/test
 	$(BIN)/python -m hatchling build
 
-# A quarter of an hour on two cores: digits in clutter under three kinds of noise, with controls.
+# Ten minutes on two cores: digits in clutter under three kinds of noise, with controls.
 QUICK := clutter-maxcnn-symmetric-40 clutter-maxcnn-symmetric-20 clutter-maxcnn-pair-40
 quick: .venv/core
 	TAILCUT_STUDY=runs/quick $(BIN)/python benchmarks/study.py train measure inputs table \
