@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from measuring import Case, described, of_repair, rivals
+from measuring import Case, of_repair, rivals
 from scoring import label_scores
-from trainings import Training
+from trainings import Training, described
 
 from tailcut.errors import DataError
 

@@ -15,7 +15,7 @@ from foreign import backbone
 from rawinputs import raw
 from scoring import inputs_score, label_scores
 from torch import Tensor, nn
-from trainings import Training
+from trainings import Training, described
 
 import tailcut
 from tailcut.lab.baselines import (
@@ -23,8 +23,8 @@ from tailcut.lab.baselines import (
     lda_refit,
     logistic_refit,
     nearest_neighbours,
+    papers_choice,
     papers_curve,
-    papers_cut,
 )
 from tailcut.lab.controls import CONTROLS, of_inputs
 from tailcut.lab.data import Problem
@@ -85,6 +85,11 @@ class Case:
         return self.subject(self.network)
 
     @cached_property
+    def curve(self) -> dict[str, list[Any]]:
+        """The paper's cut by rank."""
+        return papers_curve(self.own)
+
+    @cached_property
     def clean_N(self) -> Tensor:
         """True training labels."""
         assert self.problem.train.clean is not None
@@ -116,10 +121,10 @@ def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
     start, problem, told = perf_counter(), training.problem(), training.told()
     case = Case(training, problem, training.network(problem).to(device))
     fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
-    curve, others, found = papers_curve(case.own), rivals(case), of_repair(case, fix, alone)
+    others, found = rivals(case), of_repair(case, fix, alone)
     found["accuracy"] = {
         **told["baselines"],
-        "paper's cut": papers_cut(case.own),
+        "paper's cut": papers_choice(case.curve),
         **found["accuracy"],
     }
     found["waterfall"] |= ceilings(case)
@@ -131,7 +136,7 @@ def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
         "controls": controls(case),
         "auroc": label_scores(case.own, case.untouched, case.clean_N),
         "paper's cut by rank": {
-            name: [round(each, 4) for each in values] for name, values in curve.items()
+            name: [round(each, 4) for each in values] for name, values in case.curve.items()
         },
         "corrective": confused(case, fix.model, others),
         "geometry": geometry(case, fix.summary),
@@ -152,11 +157,6 @@ def of_repair(case: Case, fix: tailcut.Repair, alone: tailcut.Repair) -> dict[st
         "with_holdout": brief(fix.summary),
         "without_holdout": brief(alone.summary),
     }
-
-
-def described(device: torch.device) -> str:
-    """A GPU by its name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def measure_holdouts(training: Training, *, device: str = "cpu") -> dict[str, Any]:
@@ -240,8 +240,8 @@ def waterfall(case: Case, candidates: pd.DataFrame) -> dict[str, dict[str, float
         "inferred labels": fitted & ~trained & (candidates["rounds"] > 0),
         "self-training": fitted & trained,
     }
-    untouched, cut = float(candidates["clean"].iloc[0]), papers_cut(case.own)
-    best_cut = max(papers_curve(case.own)["test"])
+    untouched, cut = float(candidates["clean"].iloc[0]), papers_choice(case.curve)
+    best_cut = max(case.curve["test"])
     found = {
         "untouched": {"chosen": untouched, "best": untouched},
         "paper's cut": {"chosen": cut, "best": best_cut},

@@ -58,7 +58,8 @@ inputs knows nearly as much (within 5 points), is left out of every average, and
 raw inputs were not asked yet.
 
 *First rules* are those before each candidate was judged under label noise of its own; not every
-network is at hand to be repaired again. In brackets: fewer seeds than the row has."""
+network is at hand to be repaired again. In brackets: fewer seeds than the row has. The steps that a
+gain comes from are by the rules that each network was last repaired with."""
 
 _FIGURES = """\
 ## When which cut helps

@@ -17,7 +17,7 @@ from foreign import backbone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
-from trainings import Training
+from trainings import Training, described
 
 from tailcut._typing import Batches
 from tailcut.lab.baselines import logistic_heads
@@ -182,15 +182,13 @@ def _probabilities(network: nn.Module, loader: Batches) -> Tensor:
 
 
 def _about(training: Training, done: Experiment) -> dict[str, Any]:
-    device = device_of(done.network)
-    described = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "schema": store.SCHEMA,
         "name": training.name,
         "seed": training.seed,
         "samples": len(done.problem.train),
         "fit": done.fit,
-        "device": described,
+        "device": described(device_of(done.network)),
     }
 
 

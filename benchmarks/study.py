@@ -32,12 +32,12 @@ import torch
 from drawing import figures
 from filling import FILLS, fill
 from foreign import register
-from measuring import described, measure, measure_holdouts, measure_inputs
+from measuring import measure, measure_holdouts, measure_inputs
 from page import write
 from retraining import lpft, retrain
 from settings import SETTINGS
 from telling import read, table
-from trainings import Training, trainings
+from trainings import Training, described, trainings
 
 from tailcut.lab.experiment import Experiment, conduct
 from tailcut.lab.training import Epoch

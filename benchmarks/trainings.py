@@ -86,6 +86,11 @@ class Training:
         return network.eval()
 
 
+def described(device: torch.device) -> str:
+    """A GPU by its name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 TINY = {"train": 2_000, "holdout": 500, "test": 500}
 """Samples to see whether everything runs."""
 

@@ -79,7 +79,7 @@ def test_shuffled_labels_are_explained_by_nobody_better_when_others_judge():
     flat_NK = 0.01 * logits_NK
     scores = Scores.explained(torch.stack([flat_NK, logits_NK], 1), given_N[order_N])
     rows_N = torch.arange(400)
-    flat, sure = scores.fair_losses(rows_N).mean(0).tolist()
+    flat, sure = scores.cross_fitted_losses(rows_N).mean(0).tolist()
     assert sure > flat - 0.01
 
 

@@ -104,17 +104,14 @@ def test_half_precision_logits_are_scored_in_float64():
     assert torch.equal(low.losses(), high.losses())
 
 
-def test_candidates_are_joined_side_by_side_and_taken_from_the_front():
+def test_candidates_are_joined_side_by_side():
     logits_NCK, labels_N = random_problem(6, 5, 3)
     whole = Scores.of([logits_NCK], labels_N)
     parts = [Scores.of([part], labels_N) for part in logits_NCK.split([1, 4], 1)]
-    joined, first = Scores.joined(parts), whole.first(2)
+    joined = Scores.joined(parts)
     assert torch.equal(joined.losses(), whole.losses())
     assert torch.equal(joined.predictions_NC, whole.predictions_NC)
     assert torch.equal(joined.temperatures_C, whole.temperatures_C)
-    assert torch.equal(first.losses(), whole.losses()[:, :2])
-    assert torch.equal(first.predictions_NC, whole.predictions_NC[:, :2])
-    assert torch.equal(first.temperatures_C, whole.temperatures_C[:2])
 
 
 def test_the_rule_trades_loss_for_a_lower_cost_within_its_tolerance():

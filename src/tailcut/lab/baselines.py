@@ -41,7 +41,11 @@ def papers_cut(subject: Subject) -> float:
     Explicit Spectral Truncation as the abstract of arXiv 2603.02293v1 (later withdrawn) has
     it. How the rank is to be chosen, it does not say: here by the holdout.
     """
-    curve = papers_curve(subject)
+    return papers_choice(papers_curve(subject))
+
+
+def papers_choice(curve: dict[str, list[Any]]) -> float:
+    """Test accuracy of a `papers_curve` at the rank that is best on the holdout."""
     return curve["test"][int(np.argmax(curve["holdout"]))]
 
 

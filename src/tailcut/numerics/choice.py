@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
+from tailcut.numerics.latent import informed
 from tailcut.numerics.scores import Scores, halves
 
 Verdict: TypeAlias = Literal["cut", "leave", "unknown"]
@@ -18,7 +19,7 @@ SURE = 2.576
 """Standard errors by which the log loss must fall to be sure of it: two-sided, 99 %."""
 
 NOISY = 0.1
-"""Share of wrong held-out labels from which on a network that learned such labels is cut."""
+"""Share of wrong labels from which on a network that learned such labels is cut."""
 
 _SINGULAR = 0.1
 
@@ -89,8 +90,9 @@ class Choice:
 
     Attributes:
         index: Of the candidate; 0 is the untouched network.
-        best: The candidate that would be chosen if something had to be, the untouched aside.
-        verdict: "cut" if the held-out log loss falls for sure, else "leave".
+        best: The default candidate or the one that leads it; 0 where that is the untouched
+            network.
+        verdict: "cut" or "leave", see `choose`.
         gain: Cross-fitted: each half of the samples reports on the other half's choice.
         fall: Of the mean held-out log loss, in nats, cross-fitted likewise.
         error: Its standard error.
@@ -172,24 +174,17 @@ def _cross_fitted(scores: Scores, default: int, first: int, seed: int) -> tuple[
     fall_N, picked_N = torch.empty(n, dtype=torch.float64), torch.empty(n, dtype=torch.int64)
     for mine_N, other_N in halves(n, seed):
         index = first + unless_another_leads(scores.losses(mine_N)[:, first:], default - first)
-        losses_nC = scores.fair_losses(other_N)
+        losses_nC = scores.cross_fitted_losses(other_N)
         fall_N[other_N] = losses_nC[:, 0] - losses_nC[:, index]
         picked_N[other_N] = scores.predictions_NC[other_N, index]
     return fall_N.nan_to_num(nan=0.0, posinf=1e3, neginf=-1e3), picked_N
 
 
 def _is_noisy(scores: Scores, best: int, labels_N: Tensor) -> bool:
-    """Whether many labels are wrong, as a candidate has it that tells of them at all.
-
-    It predicts the given label more often than the commonest is given, by three standard errors.
-    """
-    if scores.wrong_C is None:
+    """Whether many labels are wrong, as a candidate has it that tells of them at all."""
+    if scores.wrong_C is None or float(scores.wrong_C[best]) < NOISY:
         return False
-    n = len(labels_N)
-    hits = float((scores.predictions_NC[:, best] == labels_N).double().mean())
-    commonest = float(labels_N.bincount().max()) / n
-    informed = hits - commonest > 3 * math.sqrt(hits * (1 - hits) / n)
-    return informed and float(scores.wrong_C[best]) >= NOISY
+    return informed(scores.predictions_NC[:, best], labels_N)
 
 
 def _gain(scores: Scores, picked_N: Tensor, labels_N: Tensor, transition_KK: Tensor | None) -> Gain:

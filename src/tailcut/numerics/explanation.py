@@ -10,10 +10,10 @@ from torch import Tensor
 from tailcut.numerics.checks import float64
 
 _START = 0.4
-"""Share of wrong labels to begin with: from too many, maximisation finds its way down."""
+"""Share of wrong labels to begin with; 0.2 and 0.6 choose the same (docs/LOG.md)."""
 
 _TURNS = 10
-"""Of maximisation; after them the choice does not change any more (docs/LOG.md)."""
+"""Of maximisation; 30 choose the same (docs/LOG.md)."""
 
 _EACH = 3
 """Turns between two searches for the temperature."""

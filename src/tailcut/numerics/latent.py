@@ -114,15 +114,8 @@ class Latent:
 
     @property
     def informed(self) -> bool:
-        """Whether the features tell of the given labels at all.
-
-        The likeliest class is the given one more often than the commonest label is given, by
-        three standard errors.
-        """
-        n = len(self.given_N)
-        agreement = float((self.probabilities_NK.argmax(1) == self.given_N).double().mean())
-        commonest = float(self.given_N.bincount().max()) / n
-        return agreement - commonest > 3 * math.sqrt(agreement * (1 - agreement) / n)
+        """Whether the features tell of the given labels at all, see `informed`."""
+        return informed(self.probabilities_NK.argmax(1), self.given_N)
 
     @property
     def reading(self) -> Reading:
@@ -130,6 +123,18 @@ class Latent:
         noise = Noise(self.rate, self.transition_KK)
         sureness = float(self.probabilities_NK.amax(1).mean())
         return Reading(noise, self.informed, self.temperature, sureness)
+
+
+def informed(predicted_N: Tensor, given_N: Tensor) -> bool:
+    """Whether predictions tell of the given labels at all.
+
+    They are the given label more often than the commonest label is given, by three standard
+    errors.
+    """
+    n = len(given_N)
+    agreement = float((predicted_N == given_N).double().mean())
+    commonest = float(given_N.bincount().max()) / n
+    return agreement - commonest > 3 * math.sqrt(agreement * (1 - agreement) / n)
 
 
 def _right_most_often(counts_KK: Tensor) -> Tensor:

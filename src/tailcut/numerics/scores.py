@@ -26,14 +26,14 @@ class Scores:
         transition_CKK: P(given | true) as each candidate explains the labels; None where the
             labels were read by one matrix, or as they are.
         wrong_C: Share of wrong labels by each of these, 0..1.
-        fair_TNC: Losses where each half of the samples is explained by the other half's matrix.
+        cross_fitted_TNC: Losses where each half of the samples is read by the other half's matrix.
     """
 
     predictions_NC: Tensor
     losses_TNC: Tensor
     transition_CKK: Tensor | None = None
     wrong_C: Tensor | None = None
-    fair_TNC: Tensor | None = None
+    cross_fitted_TNC: Tensor | None = None
 
     @classmethod
     def of(
@@ -69,14 +69,19 @@ class Scores:
         """
         transition_CKK, wrong_C = own_noise(logits_NCK, labels_N)
         scores = cls.of([logits_NCK], labels_N, transition_CKK)
-        fair_TNC = torch.empty_like(scores.losses_TNC)
+        cross_fitted_TNC = torch.empty_like(scores.losses_TNC)
         for mine_N, other_N in halves(len(labels_N), seed):
             known_CKK, _ = own_noise(logits_NCK[mine_N], labels_N[mine_N])
-            fair_TNC[:, other_N] = true_label_losses(
+            cross_fitted_TNC[:, other_N] = true_label_losses(
                 logits_NCK[other_N], labels_N[other_N], known_CKK
             ).float()
         noise_CKK = transition_CKK.cpu().float()
-        return replace(scores, transition_CKK=noise_CKK, wrong_C=wrong_C.cpu(), fair_TNC=fair_TNC)
+        return replace(
+            scores,
+            transition_CKK=noise_CKK,
+            wrong_C=wrong_C.cpu(),
+            cross_fitted_TNC=cross_fitted_TNC,
+        )
 
     @classmethod
     def joined(cls, parts: Sequence[Scores]) -> Scores:
@@ -87,12 +92,8 @@ class Scores:
             return None if any(each is None for each in held) else torch.cat(held, axis)
 
         names = {"predictions_NC": 1, "losses_TNC": 2, "transition_CKK": 0}
-        names |= {"wrong_C": 0, "fair_TNC": 2}
+        names |= {"wrong_C": 0, "cross_fitted_TNC": 2}
         return cls(**{name: along(name, axis) for name, axis in names.items()})
-
-    def first(self, count: int) -> Scores:
-        """The leading candidates alone."""
-        return Scores(self.predictions_NC[:, :count], self.losses_TNC[:, :, :count])
 
     def losses(self, rows_n: Tensor | slice = slice(None)) -> Tensor:
         """Log losses (n x C, float64) of some samples, each candidate at its temperature.
@@ -104,14 +105,14 @@ class Scores:
         best_C = losses_TnC.mean(1).argmin(0)
         return losses_TnC[best_C, :, torch.arange(len(best_C))].T.contiguous()
 
-    def fair_losses(self, rows_n: Tensor) -> Tensor:
+    def cross_fitted_losses(self, rows_n: Tensor) -> Tensor:
         """Log losses (n x C, float64) of samples that had no part in the matrix they are read by.
 
         The temperature is that of `losses`.
         """
-        if self.fair_TNC is None:
+        if self.cross_fitted_TNC is None:
             return self.losses(rows_n)
-        return replace(self, losses_TNC=self.fair_TNC).losses(rows_n)
+        return replace(self, losses_TNC=self.cross_fitted_TNC).losses(rows_n)
 
     def temperature(self, candidate: int) -> float:
         """The temperature nearest to 1 within one standard error of the least mean loss.

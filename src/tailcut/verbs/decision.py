@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tailcut.numerics.choice import Gain, Verdict
+from tailcut.numerics.choice import NOISY, Gain, Verdict
 from tailcut.numerics.latent import Noise, Reading
 from tailcut.verbs.missing import told_of_missing_bias
 from tailcut.verbs.weighed import Weighed
 
-_ENOUGH_NOISE = 0.1
-"""Of the labels found wrong by inference, to cut without held-out labels."""
 _UNCHECKED = "unchecked, as no held-out labels judged it"
 _BRING = "bring 500 held-out samples, noisy labels will do"
 
@@ -75,10 +73,10 @@ def _unjudged(weighed: Weighed, *, asked: bool) -> Decision:
     if not reading.informed:
         doubt = "the features tell too little of the training labels to judge a cut by them"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    if reading.noise.rate < _ENOUGH_NOISE and not weighed.groundwork.tells_noise:
+    if reading.noise.rate < NOISY and not weighed.groundwork.tells_noise:
         doubt = "how many labels are wrong cannot be told where the network remembers them so well"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
-    if reading.noise.rate < _ENOUGH_NOISE:
+    if reading.noise.rate < NOISY:
         doubt = f"{_found(reading)}, too few to cut without held-out labels to judge by"
         return Decision("unknown", 0, f"{doubt}; {_BRING}", None)
     told = f"{weighed.told(1)}: {_UNCHECKED}; {_found(reading)}"
