@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from corrective import corrective
 from foreign import backbone
+from geometry import geometry
 from rawinputs import raw
 from scoring import inputs_score, label_scores
 from torch import Tensor, nn
@@ -33,7 +34,6 @@ from tailcut.network import store
 from tailcut.network.stream import device_of
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
-from tailcut.numerics.spectrum import Spectrum, nc1
 from tailcut.verbs.groundwork import lay
 from tailcut.verbs.survey import survey
 from tailcut.verbs.viewing import fold_moments
@@ -139,7 +139,7 @@ def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
             name: [round(each, 4) for each in values] for name, values in case.curve.items()
         },
         "corrective": confused(case, fix.model, others),
-        "geometry": geometry(case, fix.summary),
+        "geometry": geometry(case.own, case.clean_N, fix.summary),
         "device": described(case.device),
         "seconds": round(perf_counter() - start, 1),
     }
@@ -280,29 +280,6 @@ def true_labels(case: Case) -> dict[str, float]:
     return {
         "true labels": case.own.accuracy(folded(Readout.lda(plainly))),
         "true labels, filtered, on views": behind.accuracy(folded(Readout.lda(folds.whole()))),
-    }
-
-
-def geometry(case: Case, summary: dict[str, Any]) -> dict[str, Any]:
-    """Of the features: what may tell whether to cut them or the layers."""
-    features_ND, given_N = case.own.known
-    known = case.clean_N >= 0
-    moments = Moments(case.own.head.width, case.own.head.classes, ("clean", "given"))
-    moments.update(features_ND[known], clean=case.clean_N[known], given=given_N[known])
-    spectrum = Spectrum.of(moments)
-    weight_KD, bias_K = case.own.parameters()
-    predicted_N = (features_ND @ weight_KD.T + bias_K).argmax(1)
-    wrong_N = given_N != case.clean_N
-    repeated = (predicted_N == given_N)[wrong_N].double().mean()
-    return {
-        "width": spectrum.width,
-        "effective_rank": spectrum.effective_rank,
-        "participation_ratio": spectrum.participation_ratio,
-        "nc1_given": nc1(moments, "given"),
-        "nc1_true": nc1(moments, "clean"),
-        "memorised": float(repeated) if wrong_N.any() else None,
-        "memorisation": summary["memorisation"],
-        "references": summary["spectrum"]["references"],
     }
 
 
