@@ -68,7 +68,10 @@ class Filter:
         noisiness = float(noise_PP.trace())
         white = max(1 / self.strength, _FLOOR, _FLOOR_OF_NOISE * noisiness)
         total_PP = self._total(second_PP, noise_PP, white)
-        if not _sound(total_PP, white, _ROUNDED * (1 + noisiness)):
+        parts = [total_PP]
+        if noisiness:  # which hides what is negative in the inputs' own moment
+            parts.append(self._total(second_PP, torch.zeros_like(noise_PP), white))
+        if not all(_sound(each, white, _ROUNDED * (1 + noisiness)) for each in parts):
             second_PP, noise_PP = _nonnegative(second_PP), _nonnegative(noise_PP)
             total_PP = self._total(second_PP, noise_PP, white)
         kept_PO = second_PP @ weight_OP.T
