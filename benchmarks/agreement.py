@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tailcut.lab.data import Problem, cifar10_problem, digits_problem
-from tailcut.lab.networks import build
-from tailcut.lab.recipe import Recipe
-from tailcut.lab.samples import Samples
-from tailcut.lab.training import train
+from tailcut.lab.data.problems import Problem, cifar10_problem, digits_problem
+from tailcut.lab.data.samples import Samples
+from tailcut.lab.training.networks import build
+from tailcut.lab.training.recipe import Recipe
+from tailcut.lab.training.sgd import train
 from tailcut.network.batches import read
 from tailcut.network.head import find_head
 from tailcut.verbs.agreement import ENOUGH, Agreement, readable

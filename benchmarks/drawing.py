@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from telling import STEPS, easy
 
-from tailcut.lab.pictures import as_svg
+from tailcut.lab.claims.figures import as_svg
 
 _STEP = "step: "
 _NOTHING = 1.0

@@ -19,8 +19,8 @@ import torch
 from texts import movies, news
 from torch import Tensor, nn
 
-from tailcut.lab.experiment import PROBLEMS
-from tailcut.lab.networks import NETWORKS
+from tailcut.lab.training.experiment import PROBLEMS
+from tailcut.lab.training.networks import NETWORKS
 
 
 def register() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tailcut.lab.subject import Subject
+from tailcut.lab.baselines.subject import Subject
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum, nc1
 

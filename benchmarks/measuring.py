@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from trainings import Training, described
 
 import tailcut
-from tailcut.lab.baselines import (
+from tailcut.files import store
+from tailcut.lab.baselines.controls import CONTROLS, of_inputs
+from tailcut.lab.baselines.refits import (
     COMPETITORS,
     lda_refit,
     logistic_refit,
@@ -27,10 +29,8 @@ from tailcut.lab.baselines import (
     papers_choice,
     papers_curve,
 )
-from tailcut.lab.controls import CONTROLS, of_inputs
-from tailcut.lab.data import Problem
-from tailcut.lab.subject import Subject, folded
-from tailcut.network import store
+from tailcut.lab.baselines.subject import Subject, folded
+from tailcut.lab.data.problems import Problem
 from tailcut.network.stream import device_of
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from telling import BACKBONES, FIRST, RAW, STEPS, averages, easy, spread
 
-from tailcut.network import store
+from tailcut.files import store
 
 START, END = "<!-- written by benchmarks/study.py page -->", "<!-- end -->"
 

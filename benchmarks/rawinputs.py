@@ -9,8 +9,8 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
-from tailcut.lab.data import Problem
-from tailcut.lab.samples import Samples
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.data.samples import Samples
 
 
 def raw(problem: Problem) -> Problem:

@@ -20,13 +20,13 @@ from torch import nn
 
 import tailcut
 from tailcut._typing import Batches
-from tailcut.lab.baselines import COMPETITORS
-from tailcut.lab.controls import CONTROLS
-from tailcut.lab.data import Problem
-from tailcut.lab.experiment import PROBLEMS, Experiment, conduct
-from tailcut.lab.recipe import DIGITS, Recipe
-from tailcut.lab.subject import Subject
-from tailcut.network import store
+from tailcut.files import store
+from tailcut.lab.baselines.controls import CONTROLS
+from tailcut.lab.baselines.refits import COMPETITORS
+from tailcut.lab.baselines.subject import Subject
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.training.experiment import PROBLEMS, Experiment, conduct
+from tailcut.lab.training.recipe import DIGITS, Recipe
 from tailcut.network.stream import logits_of
 
 

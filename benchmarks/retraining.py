@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from trainings import Training, described
 
 from tailcut._typing import Batches
-from tailcut.lab.baselines import logistic_heads
-from tailcut.lab.data import Problem
-from tailcut.lab.experiment import Experiment, conduct
-from tailcut.lab.subject import Subject
-from tailcut.lab.training import train
-from tailcut.network import store
+from tailcut.files import store
+from tailcut.lab.baselines.refits import logistic_heads
+from tailcut.lab.baselines.subject import Subject
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.training.experiment import Experiment, conduct
+from tailcut.lab.training.sgd import train
 from tailcut.network.batches import read
 from tailcut.network.stream import accuracy, device_of, logits_of
 

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from torch import Tensor
 
-from tailcut.lab.baselines import papers_curve
-from tailcut.lab.scores import SCORES
-from tailcut.lab.subject import Subject, Way, linear
+from tailcut.lab.baselines.refits import papers_curve
+from tailcut.lab.baselines.scores import SCORES
+from tailcut.lab.baselines.subject import Subject, Way, linear
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 

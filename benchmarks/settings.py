@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tailcut.lab.recipe import CLUTTER, DIGITS, Recipe
+from tailcut.lab.training.recipe import CLUTTER, DIGITS, Recipe
 
 Role = Literal["development", "validation"]
 

@@ -39,9 +39,9 @@ from settings import SETTINGS
 from telling import read, table
 from trainings import Training, described, trainings
 
-from tailcut.lab.experiment import Experiment, conduct
-from tailcut.lab.training import Epoch
-from tailcut.network import store
+from tailcut.files import store
+from tailcut.lab.training.experiment import Experiment, conduct
+from tailcut.lab.training.sgd import Epoch
 from tailcut.network.stream import device_of
 
 RESULTS = Path(__file__).parent / "results" / "study"

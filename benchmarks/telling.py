@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from settings import SETTINGS
 
-from tailcut.lab.baselines import COMPETITORS
+from tailcut.lab.baselines.refits import COMPETITORS
 
 AGAIN = "does not fold, trains again: "
 """Before what is told of `retraining.py`."""

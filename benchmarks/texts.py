@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tailcut.lab.data import Problem
-from tailcut.lab.samples import Samples
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.data.samples import Samples
 
 _PACKAGE = "vaderSentiment==3.3.2"
 _ARCHIVE = "vaderSentiment-3.3.2.tar.gz"

@@ -12,11 +12,11 @@ import torch
 from settings import SETTINGS, Setting
 from torch import nn
 
-from tailcut.lab.data import Problem
-from tailcut.lab.experiment import PROBLEMS, untrained
-from tailcut.lab.noise import confused_classes
-from tailcut.lab.samples import Samples
-from tailcut.network import store
+from tailcut.files import store
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.data.samples import Samples
+from tailcut.lab.noise.transitions import confused_classes
+from tailcut.lab.training.experiment import PROBLEMS, untrained
 from tailcut.network.weights import load_weights
 
 

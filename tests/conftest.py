@@ -66,14 +66,14 @@ def clean_network():
 @pytest.fixture(scope="session")
 def convolutions():
     """A small digits CNN whose wrong labels, 40 %, are remembered until there is noise."""
-    from tailcut.lab.recipe import Recipe
+    from tailcut.lab.training.recipe import Recipe
 
     return _trained(0.4, "cnn-8", Recipe(epochs=60, learning_rate=0.02))
 
 
 def _trained(rate, network="mlp", recipe=None):
-    from tailcut.lab.data import digits_problem
-    from tailcut.lab.experiment import conduct
-    from tailcut.lab.recipe import DIGITS
+    from tailcut.lab.data.problems import digits_problem
+    from tailcut.lab.training.experiment import conduct
+    from tailcut.lab.training.recipe import DIGITS
 
     return conduct(network, digits_problem(rate=rate, seed=0), recipe or DIGITS, seed=0)

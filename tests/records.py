@@ -1,6 +1,6 @@
 """A record of a study whose every figure is easy to see, and a grid without processes."""
 
-from tailcut.lab.engines import _measured
+from tailcut.lab.grid.engines import _measured
 
 
 def record_of(**changes):

@@ -15,9 +15,9 @@ from torch import nn
 from trainings import Training
 
 from tailcut.errors import DataError
-from tailcut.lab.data import digits_problem
-from tailcut.lab.recipe import Recipe
-from tailcut.network.store import read_json, write_json
+from tailcut.files.store import read_json, write_json
+from tailcut.lab.data.problems import digits_problem
+from tailcut.lab.training.recipe import Recipe
 
 TINY = Setting(
     "development",

@@ -1,4 +1,4 @@
-"""Arrows never point up: numerics <- network <- report, verbs <- lab <- the doors.
+"""Arrows never point up: numerics, files <- network <- verbs <- lab <- cli.
 
 The readers of data files stand beside the network, and the lab reads through them too.
 """
@@ -12,11 +12,12 @@ ROOT = Path(__file__).parents[1] / "src" / "tailcut"
 
 MAY_IMPORT = {
     "numerics": {"numerics"},
-    "network": {"numerics", "network"},
-    "readers": {"numerics", "readers", "words"},
+    "files": {"files"},
+    "network": {"numerics", "files", "network"},
+    "readers": {"numerics", "readers"},
     "report": {"report"},
-    "verbs": {"numerics", "network", "report", "verbs"},
-    "lab": {"numerics", "network", "readers", "verbs", "lab"},
+    "verbs": {"numerics", "files", "network", "report", "verbs"},
+    "lab": {"numerics", "files", "network", "readers", "verbs", "lab"},
 }
 FREE = {"_typing", "errors"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tailcut.cli import COMMANDS, LAB_COMMANDS
+from tailcut.cli.main import COMMANDS, LAB_COMMANDS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 

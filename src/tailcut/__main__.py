@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tailcut.interrupts import leaving_at_once
+from tailcut.cli.interrupts import leaving_at_once
 
 
 def main() -> int:
     """The command line, imported with an eye on Ctrl-C."""
     with leaving_at_once():
-        from tailcut import cli
-    return cli.main()
+        from tailcut.cli.main import main as cli
+    return cli()
 
 
 if __name__ == "__main__":

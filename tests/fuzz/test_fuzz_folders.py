@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fuzz.harness import fuzz
-from tailcut import sources
+from tailcut.cli import datasets as sources
 from tailcut.errors import SpecError
 
 CLASSES = ["cat", "dog", "été", "10", "9", "a b", "train", "test", ".cache", "__MACOSX"]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fuzz.harness import fuzz
-from tailcut import sources
+from tailcut.cli import datasets as sources
 from tailcut.readers.class_map import class_map
 from tailcut.readers.images import Picture
 

@@ -12,7 +12,7 @@ from torch import nn
 
 import tailcut
 from fuzz.harness import fuzz
-from tailcut.network import store
+from tailcut.files import store
 from tailcut.network.checkpoints import states_in
 from tailcut.network.weights import load_weights
 from tailcut.verbs import runs

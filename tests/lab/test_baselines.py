@@ -5,13 +5,14 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from tailcut.lab import baselines, layers
-from tailcut.lab.baselines import COMPETITORS
-from tailcut.lab.controls import CONTROLS, of_inputs
-from tailcut.lab.data import Problem
-from tailcut.lab.networks import build
-from tailcut.lab.samples import Samples
-from tailcut.lab.subject import Subject
+from tailcut.lab.baselines import refits as baselines
+from tailcut.lab.baselines import rog as layers
+from tailcut.lab.baselines.controls import CONTROLS, of_inputs
+from tailcut.lab.baselines.refits import COMPETITORS
+from tailcut.lab.baselines.subject import Subject
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.data.samples import Samples
+from tailcut.lab.training.networks import build
 from tailcut.network.head import find_head
 from tailcut.network.stream import accuracy
 from tailcut.numerics.moments import Moments

@@ -13,11 +13,13 @@ from scipy import stats
 
 from records import in_this_process, record_of
 from tailcut.errors import DataError, SpecError
-from tailcut.lab import claims, claims_page
-from tailcut.lab.absences import controls
-from tailcut.lab.claims import Results
-from tailcut.lab.findings import Finding, Test, slope, summary
-from tailcut.lab.measures import (
+from tailcut.lab.claims import claims
+from tailcut.lab.claims import page as claims_page
+from tailcut.lab.claims.claims import Results
+from tailcut.lab.claims.controls import controls
+from tailcut.lab.claims.figures import as_svg, epochs_by_ranks, pictures
+from tailcut.lab.claims.findings import Finding, Test, slope, summary
+from tailcut.lab.claims.measures import (
     cost_of_epoch,
     cost_of_rank,
     cut_by_holdout,
@@ -25,10 +27,9 @@ from tailcut.lab.measures import (
     still_repeated,
     tail_minus_leading,
 )
-from tailcut.lab.pictures import as_svg, epochs_by_ranks, pictures
-from tailcut.lab.presets import NAMES, PRESETS, with_claims, with_seeds
-from tailcut.lab.scales import SCALES, preset
-from tailcut.lab.study import Study
+from tailcut.lab.claims.presets import NAMES, PRESETS, with_claims, with_seeds
+from tailcut.lab.claims.scales import SCALES, preset
+from tailcut.lab.claims.study import Study
 
 numbers = st.integers(-1000, 1000).map(lambda number: number / 1000)
 many = st.lists(numbers, min_size=2, max_size=8).map(tuple)
@@ -406,14 +407,14 @@ def settled(tmp_path_factory):
     directory = tmp_path_factory.mktemp("claims")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims_page, "rooms", short_theory)
-        patch.setattr("tailcut.lab.grid.by_pool", in_this_process)
+        patch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
         done = []
         found = claims_page.settle(tiny(), directory, on_done=done.append)
     return found, directory, done
 
 
 def test_a_page_of_some_claims_has_no_rooms_and_no_dead_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr("tailcut.lab.grid.by_pool", in_this_process)
+    monkeypatch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
     monkeypatch.setattr(claims_page, "rooms", None)  # nobody asks for them
     found = claims_page.settle(with_claims(tiny(), ["C1", "C5"]), tmp_path)
     assert [each.name for each in found] == ["C1", "C5"]
@@ -447,7 +448,7 @@ def test_a_claim_settled_again_runs_no_study_and_writes_the_same_bytes(settled, 
     found, directory, _ = settled
     before = bytes_of(directory)
     monkeypatch.setattr(claims_page, "rooms", short_theory)
-    monkeypatch.setattr("tailcut.lab.engines._Lane", None)  # no process can be started
+    monkeypatch.setattr("tailcut.lab.grid.engines._Lane", None)  # no process can be started
     done = []
     studies = directory / "studies"
     again = claims_page.settle(tiny(), directory, studies=studies, on_done=done.append)

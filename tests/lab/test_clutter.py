@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from tailcut.errors import DataError
-from tailcut.lab.clutter import canvases, clutter_problem
-from tailcut.lab.data import digits
-from tailcut.lab.networks import build
+from tailcut.lab.data.clutter import canvases, clutter_problem
+from tailcut.lab.data.problems import digits
+from tailcut.lab.training.networks import build
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 

@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailcut.errors import StoreError, TailcutError
-from tailcut.lab.engines import RunError, _measured, _pool_outcome, _unpacked
-from tailcut.lab.grid import identity, product, run
+from tailcut.lab.grid.engines import RunError, _measured, _pool_outcome, _unpacked
+from tailcut.lab.grid.runs import identity, product, run
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def test_the_pool_gives_what_calling_gives_and_files_say_which_run_it_was(tmp_pa
 
 
 def test_what_is_there_is_not_run_again_and_costs_no_process(tmp_path, monkeypatch):
-    monkeypatch.setattr("tailcut.lab.engines._Lane", None)
+    monkeypatch.setattr("tailcut.lab.grid.engines._Lane", None)
     monkeypatch.setitem(sys.modules, "ray", None)
     (job,) = jobs(tmp_path, "good")
     content = {"schema": 1, "id": identity(job), "config": asdict(job), "result": {}, "seconds": 1}
@@ -436,7 +436,7 @@ def test_what_on_done_raises_ends_the_engine_and_keeps_the_files(tmp_path, monke
     def stop(content):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tailcut.lab.grid.by_pool", by_pool)
+    monkeypatch.setattr("tailcut.lab.grid.runs.by_pool", by_pool)
     configs = jobs(tmp_path, "good", "good")
     told(run, configs, work, tmp_path / "runs", on_done=stop, kind=KeyboardInterrupt)
     assert [path.stem for path in (tmp_path / "runs").iterdir()] == [identity(configs[0])]

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from tailcut.errors import DataError, SpecError, StoreError
-from tailcut.lab.data import (
+from tailcut.files.store import load_tensors, read_json
+from tailcut.lab.data.problems import (
     Problem,
     Samples,
     cifar10_problem,
@@ -16,13 +17,12 @@ from tailcut.lab.data import (
     digits_problem,
     parquet,
 )
-from tailcut.lab.experiment import STATES, conduct, save
-from tailcut.lab.networks import Attention, build
-from tailcut.lab.recipe import OPTIMISERS, SCHEDULES, Recipe
-from tailcut.lab.training import flipped_and_cropped, train
+from tailcut.lab.training.experiment import STATES, conduct, save
+from tailcut.lab.training.networks import Attention, build
+from tailcut.lab.training.recipe import OPTIMISERS, SCHEDULES, Recipe
+from tailcut.lab.training.sgd import flipped_and_cropped, train
 from tailcut.network.filters import LayerMoments
 from tailcut.network.head import find_head
-from tailcut.network.store import load_tensors, read_json
 from tailcut.network.stream import accuracy
 
 

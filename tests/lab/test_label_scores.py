@@ -5,8 +5,8 @@ import torch
 from sklearn.covariance import MinCovDet
 from sklearn.metrics import roc_auc_score
 
-from tailcut.lab import scores
-from tailcut.lab.subject import Subject
+from tailcut.lab.baselines import scores
+from tailcut.lab.baselines.subject import Subject
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,11 @@ from PIL import Image
 from scipy import stats
 
 from tailcut.errors import DataError, SpecError
-from tailcut.lab import dependent, human, noise
-from tailcut.lab.data import Problem, Samples, cifar10_problem, digits, digits_problem
-from tailcut.lab.human import annotation, of_word
+from tailcut.lab.data.problems import Problem, Samples, cifar10_problem, digits, digits_problem
+from tailcut.lab.noise import by_input as dependent
+from tailcut.lab.noise import human
+from tailcut.lab.noise import transitions as noise
+from tailcut.lab.noise.human import annotation, of_word
 
 
 @given(classes=st.integers(2, 12), rate=st.floats(0, 1))

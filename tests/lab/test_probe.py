@@ -11,11 +11,11 @@ from torch import nn
 
 import tailcut
 from reference import Refit, gaussian, moments_of, principal_basis, told_by_refits
-from tailcut.lab.data import Problem, digits_problem
-from tailcut.lab.experiment import conduct
-from tailcut.lab.networks import build
-from tailcut.lab.probe import Seen, octaves, probe
-from tailcut.lab.recipe import Recipe
+from tailcut.lab.claims.probe import Seen, octaves, probe
+from tailcut.lab.data.problems import Problem, digits_problem
+from tailcut.lab.training.experiment import conduct
+from tailcut.lab.training.networks import build
+from tailcut.lab.training.recipe import Recipe
 from tailcut.network.head import find_head
 from tailcut.network.stream import accuracy
 from tailcut.numerics.spectrum import Spectrum

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tailcut.errors import DataError, SpecError, StoreError
-from tailcut.lab.networks import NestedDropout, build
-from tailcut.lab.probe import probe
-from tailcut.lab.study import Study, conduct, require_own, rounded
-from tailcut.lab.study_tables import tables
+from tailcut.files.store import read_json
+from tailcut.lab.claims.probe import probe
+from tailcut.lab.claims.study import Study, conduct, require_own, rounded
+from tailcut.lab.claims.tables import tables
+from tailcut.lab.training.networks import NestedDropout, build
 from tailcut.network.head import find_head
-from tailcut.network.store import read_json
 
 TINY = Study(network="mlp-24", train=150, epochs=5, probes=4)
 

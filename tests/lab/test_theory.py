@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tailcut.errors import DataError, SpecError, TailcutError
-from tailcut.lab.findings import student
+from tailcut.lab.claims.findings import student
 from tailcut.lab.theory import balance, benign, sparse
 
 SEEDS = (0, 1, 2, 3, 4)

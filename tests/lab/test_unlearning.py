@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from tailcut.lab import unlearning
-from tailcut.lab.subject import Subject
+from tailcut.lab.baselines import unlearning
+from tailcut.lab.baselines.subject import Subject
 from tailcut.network.stream import accuracy
 
 

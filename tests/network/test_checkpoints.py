@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tailcut.errors import StoreError
+from tailcut.files.store import write_text
 from tailcut.network.checkpoints import load_checkpoint, states_in
-from tailcut.network.store import write_text
 from tailcut.network.weights import load_weights
 
 

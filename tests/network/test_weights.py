@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from network_reference import same_state, small_cnn, state_of
 from tailcut.errors import StoreError, TailcutWarning
-from tailcut.network.store import save_tensors
+from tailcut.files.store import save_tensors
 from tailcut.network.weights import load_weights
 
 

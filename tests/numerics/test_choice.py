@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reference import gaussian
 from tailcut.errors import DataError
-from tailcut.lab import noise
+from tailcut.lab.noise import transitions as noise
 from tailcut.numerics.choice import Gain, choose, true_credits, unless_another_leads
 from tailcut.numerics.scores import Scores, halves
 

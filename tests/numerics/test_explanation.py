@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import gaussian
-from tailcut.lab import noise
+from tailcut.lab.noise import transitions as noise
 from tailcut.numerics.explanation import own_noise
 from tailcut.numerics.scores import Scores
 

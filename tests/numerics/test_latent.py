@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from reference import gaussian
 from tailcut.errors import DataError
-from tailcut.lab import noise
+from tailcut.lab.noise import transitions as noise
 from tailcut.numerics.covariance import oas_shrinkage
 from tailcut.numerics.crossfit import FoldMoments, fold_of
 from tailcut.numerics.latent import Latent

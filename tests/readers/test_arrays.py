@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tailcut
-from tailcut import sources
+from tailcut.cli import datasets as sources
 from tailcut.readers.classes import Classes
 
 PETS = Classes({"cat": 0, "dog": 1}, "pets.json", given=True)
@@ -153,7 +153,7 @@ def test_a_single_array_is_no_npz(tmp_path):
 
 
 def test_whole_numbers_stay_whole_and_bytes_become_pixels(tmp_path):
-    from tailcut import models
+    from tailcut.cli import models
 
     collate = models.network("lab:mlp").collate
     for dtype, expected in (("uint8", torch.float32), ("int64", torch.int64)):

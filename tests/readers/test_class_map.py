@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import tailcut
-from tailcut import sources
+from tailcut.cli import datasets as sources
 from tailcut.readers.class_map import class_map
 from tailcut.readers.classes import Classes
 

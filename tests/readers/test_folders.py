@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import tailcut
-from tailcut import sources
+from tailcut.cli import datasets as sources
 
 
 def grown(root, *files):

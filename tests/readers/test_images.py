@@ -12,7 +12,8 @@ from PIL import Image, features
 from torch.utils.data import DataLoader
 
 import tailcut
-from tailcut import models, sources
+from tailcut.cli import datasets as sources
+from tailcut.cli import models
 from tailcut.readers.images import Picture, pictures
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype="uint8")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import tailcut
-from tailcut import sources
+from tailcut.cli import datasets as sources
 from tailcut.readers.classes import Classes
 from tailcut.readers.columns import Columns
 

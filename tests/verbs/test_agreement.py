@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tailcut
-from tailcut.lab.data import digits_problem
-from tailcut.lab.experiment import conduct
-from tailcut.lab.networks import build
-from tailcut.lab.recipe import Recipe
+from tailcut.lab.data.problems import digits_problem
+from tailcut.lab.training.experiment import conduct
+from tailcut.lab.training.networks import build
+from tailcut.lab.training.recipe import Recipe
 from tailcut.verbs.agreement import CHECK, Agreement
 
 

@@ -7,8 +7,8 @@ import torch
 from rich.console import Console
 
 import tailcut
+from tailcut.cli.tables import verdict
 from tailcut.report.page import page
-from tailcut.tables import verdict
 from tailcut.verbs.summary import summarise
 
 
@@ -46,7 +46,7 @@ def test_memorisation_is_full_on_the_images_and_gone_under_some_view(memoriser):
 
 
 def test_an_untrained_network_remembers_nothing(memoriser):
-    from tailcut.lab.networks import build
+    from tailcut.lab.training.networks import build
 
     torch.manual_seed(0)
     p = memoriser.problem

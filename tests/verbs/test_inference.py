@@ -6,7 +6,7 @@ from torch import nn
 
 import tailcut
 from reference import gaussian
-from tailcut.lab import noise
+from tailcut.lab.noise import transitions as noise
 from tailcut.numerics.crossfit import FoldMoments
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.inference import (

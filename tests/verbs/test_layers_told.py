@@ -11,9 +11,9 @@ from torch import nn
 
 import tailcut
 from network_reference import seeded
+from tailcut.cli.tables import verdict
 from tailcut.network.stream import logits_of
 from tailcut.report.page import page
-from tailcut.tables import verdict
 from tailcut.verbs.candidates import weigh
 from tailcut.verbs.cutting import cut
 from tailcut.verbs.groundwork import lay

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tailcut
-from tailcut.cli import main
+from tailcut.cli.main import main
 from tailcut.errors import TailcutWarning
 from tailcut.network import pretrained
 from verbs.kills import names, same

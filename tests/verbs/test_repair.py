@@ -12,13 +12,13 @@ from rich.console import Console
 from torch import nn
 
 import tailcut
-from tailcut.lab.data import digits_problem
-from tailcut.lab.networks import build
-from tailcut.network import store
+from tailcut.cli.tables import verdict
+from tailcut.files import store
+from tailcut.lab.data.problems import digits_problem
+from tailcut.lab.training.networks import build
 from tailcut.network.stream import accuracy
 from tailcut.numerics.calibration import calibration_error
 from tailcut.report.page import page
-from tailcut.tables import verdict
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tailcut
-from tailcut.cli import main
+from tailcut.cli.main import main
 from tailcut.errors import TailcutWarning
-from tailcut.network import files
+from tailcut.files import whole as files
 from tailcut.verbs import runs
 from verbs.kills import INPUTS, LABELS, Hub, made, names, plain, same
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import StoreError
-from tailcut.network import store
+from tailcut.files import store
 
 State: TypeAlias = Mapping[str, Tensor]
 """Tensors by name."""

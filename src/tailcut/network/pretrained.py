@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from tailcut.errors import StoreError, TailcutWarning
-from tailcut.network.files import first_line
+from tailcut.files.store import save_tensors
+from tailcut.files.whole import first_line
 from tailcut.network.modules import state_of
-from tailcut.network.store import save_tensors
 from tailcut.network.stream import device_of
 from tailcut.network.weights import load_exactly
 

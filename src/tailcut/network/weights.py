@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tailcut.errors import StoreError, TailcutWarning
+from tailcut.files.store import load_tensors
 from tailcut.network.checkpoints import State, states_in
 from tailcut.network.fitting import Fit, few, place_of
 from tailcut.network.modules import load_state, state_of
-from tailcut.network.store import load_tensors
 
 _USUAL = {"", "state_dict", "model_state_dict", "model_state", "model", "net", "network"}
 """Keys under which a training loop keeps the weights; of others the user must name one."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from tailcut.errors import SpecError
 from tailcut.numerics.checks import checked_labels
 from tailcut.readers.found import Found
-from tailcut.words import existing, readable
+from tailcut.readers.words import existing, readable
 
 
 def npz(path: str) -> Found:

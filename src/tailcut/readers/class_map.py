@@ -14,7 +14,7 @@ import yaml
 
 from tailcut.errors import SpecError
 from tailcut.readers.classes import INTEGER, Classes
-from tailcut.words import existing, readable
+from tailcut.readers.words import existing, readable
 
 
 def class_map(path: str) -> Classes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tailcut.errors import SpecError
 from tailcut.readers.found import Found
 from tailcut.readers.images import pictures
-from tailcut.words import existing
+from tailcut.readers.words import existing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """Those of torchvision's ImageFolder, and .gif."""

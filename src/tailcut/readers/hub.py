@@ -10,7 +10,7 @@ from tailcut.readers.columns import Columns
 from tailcut.readers.found import Found
 from tailcut.readers.images import pictures
 from tailcut.readers.parquet import encoded, texts, unequivocal
-from tailcut.words import extra, readable
+from tailcut.readers.words import extra, readable
 
 
 def hub(name: str, columns: Columns) -> Found:

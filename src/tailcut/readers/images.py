@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tailcut.errors import DataError
-from tailcut.words import extra
+from tailcut.readers.words import extra
 
 Source = bytes | Path | Callable[[], Any]
 """An encoded image, the file it lies in, or what brings one of these when called."""

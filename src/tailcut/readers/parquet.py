@@ -11,7 +11,7 @@ from tailcut.errors import DataError
 from tailcut.readers.columns import Columns
 from tailcut.readers.found import Found
 from tailcut.readers.images import Picture, pictures
-from tailcut.words import existing, extra, readable
+from tailcut.readers.words import existing, extra, readable
 
 
 def parquet(path: str, columns: Columns, kinds: Sequence[str] = ("image", "text")) -> Found:

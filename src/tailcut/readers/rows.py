@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tailcut._typing import Batches
 from tailcut.errors import DataError, SpecError
-from tailcut.words import Collate
+from tailcut.readers.words import Collate
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from tailcut.errors import SpecError
 from tailcut.readers.classes import CLASS_MAP, INTEGER, Classes
 from tailcut.readers.columns import Columns, known
 from tailcut.readers.found import Found
-from tailcut.words import existing, readable
+from tailcut.readers.words import existing, readable
 
 Row = tuple[int, list[str]]
 """The line where a row of text ends, and its cells."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches, Inputs
 from tailcut.errors import StoreError
-from tailcut.network import pretrained, store
+from tailcut.files import store
+from tailcut.network import pretrained
 from tailcut.network.batches import read
 from tailcut.network.head import Head
 from tailcut.network.modules import inner, network_in, state_of

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from tailcut.errors import SpecError, StoreError, TailcutWarning
-from tailcut.network import store
-from tailcut.network.files import change_as_one, digest, finish, first_line, is_inside, names_in
+from tailcut.files import store
+from tailcut.files.whole import change_as_one, digest, finish, first_line, is_inside, names_in
 from tailcut.network.head import Head
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.spectrum import Spectrum

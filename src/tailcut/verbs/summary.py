@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tailcut.network.store import SCHEMA
+from tailcut.files.store import SCHEMA
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.agreement import Agreement

@@ -1,0 +1,1 @@
+"""What is written: files that appear whole, and tensors and JSON in them."""

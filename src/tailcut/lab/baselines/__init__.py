@@ -1,0 +1,1 @@
+"""What tailcut is compared with."""

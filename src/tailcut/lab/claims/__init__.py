@@ -1,0 +1,1 @@
+"""The claims of the theory, tested on studies."""

@@ -1,0 +1,1 @@
+"""Data with given and true labels."""

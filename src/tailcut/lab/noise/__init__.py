@@ -1,0 +1,1 @@
+"""Label noise, one file for what it looks at."""
