@@ -18,6 +18,7 @@ from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_c
 from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
 from tailcut.network.stream import logits_of
 from tailcut.numerics.checks import float64
+from tailcut.numerics.draws import torch_generator
 
 _PATCHES_PER_DIMENSION = 16
 """Input patches drawn for each layer, in multiples of its patch size P."""
@@ -80,7 +81,7 @@ class LayerMoments:
         }
         self.grams: dict[str, Tensor] = {}
         self.noise_grams: dict[str, Tensor] = {}
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch_generator(seed, "patches")
 
     @property
     def coverage(self) -> Coverage:

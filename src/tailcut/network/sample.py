@@ -14,6 +14,7 @@ from torch import Tensor
 from tailcut._typing import Inputs
 from tailcut.network.batches import Batch
 from tailcut.network.inputs import joined, mapped, rows, shapes_of
+from tailcut.numerics.draws import numpy_generator
 
 _Kept: TypeAlias = tuple[float, int, Inputs, int]
 """(-priority, position in the stream, inputs, label): the first to go comes first."""
@@ -35,7 +36,7 @@ class RandomSample:
 
     def __init__(self, size: int, seed: int = 0) -> None:
         self.size, self.seen = size, 0
-        self._random = np.random.default_rng(seed)
+        self._random = numpy_generator(seed, "sample")
         self._heap: list[_Kept] = []
 
     def update(self, batch: Batch) -> RandomSample:

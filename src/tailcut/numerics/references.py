@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tailcut.numerics.draws import numpy_generator
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
 
@@ -67,7 +68,7 @@ def parallel_analysis_rank(
     """
     eigenvalues_D = Spectrum.of(moments).eigenvalues_D.cpu()
     scale_D1 = (moments.scatter_DD.diagonal() / moments.n).sqrt().cpu()[:, None]
-    random, freedom = np.random.default_rng(seed), moments.n - 1
+    random, freedom = numpy_generator(seed, "parallel analysis"), moments.n - 1
     factors = (_wishart_factor(moments.width, freedom, random) for _ in range(draws))
     singular_QD = torch.stack([torch.linalg.svdvals(scale_D1 * factor) for factor in factors])
     floor_D = (singular_QD.square() / freedom).quantile(quantile, dim=0)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tailcut.numerics.checks import float64
+from tailcut.numerics.draws import torch_generator
 from tailcut.numerics.explanation import own_noise
 
 _TEMPERATURES = torch.logspace(-8, 8, 33, base=2, dtype=torch.float64)
@@ -179,6 +180,6 @@ def standard_error_rule(losses_NC: Tensor, cost_C: Tensor, tolerance: float) -> 
 
 def halves(n: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     """A random half and the other one, then the other way round."""
-    order_N = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    order_N = torch.randperm(n, generator=torch_generator(seed, "halves"))
     first, second = order_N[: n // 2], order_N[n // 2 :]
     return [(first, second), (second, first)]

@@ -21,6 +21,7 @@ from tailcut.network.filters import (
 from tailcut.network.layer_moments import Coverage
 from tailcut.network.stream import logits_of
 from tailcut.network.views import VIEWS, View, Views, as_views
+from tailcut.numerics.draws import torch_generator
 from tailcut.numerics.scores import Scores
 from tailcut.verbs.screening import MEMORY_CEILING, Screened, labels_of, screen
 from tailcut.verbs.survey import Survey
@@ -187,7 +188,7 @@ def _layer_moments(survey: Survey, seed: int, *, needed: bool, noisy: bool) -> L
     layers = LayerMoments(
         survey.model, sum(map(len, survey.sample)), skip=[survey.head.name], seed=seed
     )
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_generator(seed, "noise in the inputs")
     for batch in survey.sample if needed else ():
         layers.update(batch.inputs, _noisy(batch.inputs, generator) if noisy else None)
     return layers

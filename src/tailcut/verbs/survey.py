@@ -17,6 +17,7 @@ from tailcut.network.inputs import tensors_of
 from tailcut.network.modules import inner, network_in
 from tailcut.network.sample import RandomSample, fingerprints
 from tailcut.network.stream import hits, own_copy, reading_numbers, runnable
+from tailcut.numerics.draws import torch_generator
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import permuted_within
 from tailcut.numerics.spectrum import Spectrum
@@ -108,7 +109,7 @@ def survey(
     sample, seen = RandomSample(size, seed), Counter[int]()
     predicted: list[Tensor] = []
     given: list[Tensor] = []
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_generator(seed, "permutations")
     for batch, true_N in with_clean(train, clean_N, head.classes):
         step("survey")
         features_ND, logits_NK = head.features_and_logits(twin, batch.inputs)

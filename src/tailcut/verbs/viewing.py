@@ -12,6 +12,7 @@ from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head
 from tailcut.network.views import View
 from tailcut.numerics.crossfit import FoldMoments
+from tailcut.numerics.draws import torch_generator
 
 _DRAWN = 8192
 """View samples that readouts of small data sets are fitted on, by drawing views again."""
@@ -52,7 +53,7 @@ def fold_moments(
         seed: Of the views.
         step: Told of every batch.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_generator(seed, "views")
     moments = FoldMoments(head.width, head.classes)
     drawn = [view for _ in range(draws(n, views)) for view in views]
     for batch, numbers_N in numbered(train, head.classes):
@@ -65,5 +66,5 @@ def fold_moments(
 
 def viewed(batches: Sequence[Batch], view: View, seed: int) -> list[Batch]:
     """The batches under a view, the same perturbations for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch_generator(seed, "views")
     return [Batch(view(batch.inputs, generator), batch.labels, batch.index) for batch in batches]
