@@ -9,7 +9,6 @@ from rich.console import Console
 import tailcut
 from tailcut.cli.tables import verdict
 from tailcut.report.page import page
-from tailcut.verbs.summary import summarise
 
 
 def diagnosed(done, **options):
@@ -74,7 +73,7 @@ def test_noise_that_no_view_brings_to_light_is_told_by_held_out_labels_alone(mem
     )
     assert alone.noise is None
     assert "; label noise cannot be told" in repr(alone)
-    summary = summarise(alone)
+    summary = alone.to_dict()
     assert summary["noise"] is None
     console = Console(width=120, file=StringIO())
     console.print(verdict(summary))

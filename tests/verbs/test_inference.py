@@ -9,14 +9,9 @@ from reference import gaussian
 from tailcut.lab.noise import transitions as noise
 from tailcut.numerics.crossfit import FoldMoments
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.inference import (
-    ROUNDS,
-    SELF_TRAINING,
-    Inferred,
-    Material,
-    _unjudged,
-    half_rank,
-)
+from tailcut.verbs.inference import half_rank, states
+from tailcut.verbs.policy import TARGETS
+from tailcut.verbs.targets import GIVEN, Targets
 
 CLASSES = 4
 
@@ -46,31 +41,32 @@ def test_the_reading_finds_the_noise_that_is_there(fix, memoriser):
     assert fix.summary["noise"]["rate"] == pytest.approx(wrong, abs=0.06)
 
 
-@pytest.mark.parametrize(
-    ("rate", "spread", "trained"), [(0.4, 0.1, True), (0.2, 0.2, False), (0.4, 0.6, False)]
-)
-def test_without_a_jury_self_training_is_for_labels_not_let_go_and_for_classes_apart(
-    rate, spread, trained
-):
-    true_N, given = torch.arange(1000) % CLASSES, noise.symmetric(CLASSES, rate)
+def test_each_target_has_the_labels_that_its_name_says():
+    """Against the rounds one by one; self-training lets the last of the memory go."""
+    true_N, given = torch.arange(1000) % CLASSES, noise.symmetric(CLASSES, 0.4)
     given_N = noise.corrupt(true_N, given, seed=0)
-    features_VND = torch.eye(CLASSES, 16)[true_N] + spread * gaussian(2, 1000, 16).float()
+    features_VND = torch.eye(CLASSES, 16)[true_N] + 0.1 * gaussian(2, 1000, 16).float()
     folds = FoldMoments(16, CLASSES).update(features_VND, given_N, torch.arange(1000))
     spectrum = Spectrum.of(folds.whole())
-    states = dict(_unjudged(folds.along(spectrum, half_rank(spectrum)), evidence=1))
-    found = Inferred({}, {}, {material: state.reading for material, state in states.items()})
-    assert found.preferred == Material(ROUNDS, SELF_TRAINING * trained)
-    if trained:
-        wrong = float((given_N != true_N).double().mean())
-        errors = [abs(state.rate - wrong) for state in states.values()]
-        assert errors[1] < 0.02 < errors[0]
+    half = folds.along(spectrum, half_rank(spectrum))
+    found = dict(states(half, 1.0, TARGETS))
+    assert set(found) == set(TARGETS) - {GIVEN}
+    first, *_, fourth = half.latents(4)
+    for state, targets in ((first, Targets(1)), (fourth, Targets(4))):
+        torch.testing.assert_close(found[targets].posterior_NK, state.posterior_NK)
+    trained = half.self_trained(fourth.labels(), 2)
+    torch.testing.assert_close(found[Targets(4, 2)].posterior_NK, trained.posterior_NK)
+    one_hot = torch.nn.functional.one_hot(given_N, CLASSES).double()
+    trained = half.self_trained(one_hot, 2)
+    torch.testing.assert_close(found[Targets(0, 2)].posterior_NK, trained.posterior_NK)
+    assert list(dict(states(half, 1.0, [Targets(4)]))) == [Targets(4)]
 
 
-def test_a_material_tells_itself_in_words():
-    assert str(Material()) == ""
-    assert str(Material(2)) == " on labels inferred in 2 rounds"
-    assert str(Material(0, 2)) == " after 2 rounds of self-training"
-    assert str(Material(1, 2)) == (
+def test_targets_in_words():
+    assert str(Targets()) == ""
+    assert str(Targets(2)) == " on labels inferred in 2 rounds"
+    assert str(Targets(0, 2)) == " after 2 rounds of self-training"
+    assert str(Targets(1, 2)) == (
         " on labels inferred in one round, after 2 rounds of self-training"
     )
 
@@ -93,10 +89,10 @@ def _network_of_two_classes_and_one_more(gap):
 
 
 @pytest.mark.parametrize("gap", [30, 1000])
-@pytest.mark.parametrize("judged", [True, False])
-def test_a_class_that_vanishes_from_the_inferred_labels_is_no_error(gap, judged):
+@pytest.mark.parametrize("held_out", [True, False])
+def test_a_class_that_vanishes_from_the_inferred_labels_is_no_error(gap, held_out):
     train = [_with_a_class_that_is_given_only_by_mistake(gap)]
-    holdout = [_with_a_class_that_is_given_only_by_mistake(gap, seed=1)] if judged else None
+    holdout = [_with_a_class_that_is_given_only_by_mistake(gap, seed=1)] if held_out else None
     model = _network_of_two_classes_and_one_more(gap)
     dials = {"views": [], "depth": "head", "progress": False}
     assert tailcut.repair(model, train, holdout, **dials).verdict != "cut"

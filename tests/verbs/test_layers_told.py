@@ -1,4 +1,4 @@
-"""What is said of the layers, and of a network that is judged: it is the one delivered."""
+"""What is said of the layers, and of a network that is evaluated: it is the one delivered."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from network_reference import seeded
 from tailcut.cli.tables import verdict
 from tailcut.network.stream import logits_of
 from tailcut.report.page import page
-from tailcut.verbs.candidates import weigh
-from tailcut.verbs.cutting import cut
-from tailcut.verbs.groundwork import lay
+from tailcut.verbs.cutting import fold
+from tailcut.verbs.evaluation import evaluate
 from tailcut.verbs.options import Options
+from tailcut.verbs.preparation import prepare
 from tailcut.verbs.survey import survey
 
 
@@ -50,7 +50,7 @@ def test_layers_that_cannot_be_filtered_are_named_wherever_the_others_are_told_o
     memoriser, tmp_path
 ):
     p, network = memoriser.problem, adapted(memoriser.network)
-    fix = tailcut.repair(network, p.train.loader(), views=["rotate"], progress=False)
+    fix = tailcut.repair(network, p.train.loader(), views=["rotate"], depth="all", progress=False)
     why = "it gives something else than weight x input + bias"
     assert fix.verdict == "cut"
     assert fix.summary["layers"] == {"filtered": 1, "of": 2, "skipped": {"4": why}}
@@ -66,7 +66,9 @@ def test_layers_that_cannot_be_filtered_are_named_wherever_the_others_are_told_o
 
 def test_all_layers_are_said_to_be_filtered_where_they_are(memoriser):
     p = memoriser.problem
-    told = tailcut.diagnose(memoriser.network, p.train.loader(), views=["rotate"], progress=False)
+    told = tailcut.diagnose(
+        memoriser.network, p.train.loader(), views=["rotate"], depth="all", progress=False
+    )
     assert str(told.layers) == "all layers"
     assert (told.layers.filtered, told.layers.of, told.layers.skipped) == (2, 2, {})
     assert "all layers truncated at 3000" in told.reason
@@ -102,8 +104,8 @@ def batches_of_others():
     return [(torch.randn(60, 6, generator=seeded(1)), torch.arange(60) % 3)]
 
 
-def settled(done):
-    """Survey, groundwork and all candidates, as `repair` has them."""
+def evaluated(done):
+    """All candidates, as `repair` has them."""
     p = done.problem
     found = survey(
         done.network,
@@ -113,23 +115,24 @@ def settled(done):
         seed=0,
         step=lambda _: None,
     )
-    ground = lay(found, "auto", "auto", seed=0, step=lambda _: None)
-    return ground, weigh(ground, p.train.loader(), Options(), step=lambda _: None)
+    preparation = prepare(found, "auto", "auto", seed=0, step=lambda _: None)
+    return evaluate(preparation, p.train.loader(), Options(), step=lambda _: None)
 
 
-def test_the_network_that_is_judged_is_the_one_delivered(convolutions):
-    """Own heads behind every filter, and a readout behind each, with BatchNorm in between."""
-    ground, weighed = settled(convolutions)
-    inputs = torch.cat([batch.inputs for batch in ground.jury.batches])
-    own = [i for i, each in enumerate(weighed.candidates) if each.readout == "own head"]
-    assert len(own) == len(ground.tried) > 2
-    for place in own[1:]:
-        temperature = weighed.temperature(place)
-        delivered_NK = temperature * logits_of(cut(weighed, place).model, inputs)
-        judged_NK = ground.own_NCK[:, place]
-        torch.testing.assert_close(delivered_NK, judged_NK, rtol=1e-4, atol=1e-4)
-    accuracy_C = weighed.choice.accuracy_C
-    for place in (len(own) + 3, len(weighed.candidates) - 1):
-        said_N = logits_of(cut(weighed, place).model, inputs).argmax(1)
-        hits = float((said_N == ground.jury.labels_N).double().mean())
+def test_the_network_that_is_evaluated_is_the_one_delivered(convolutions):
+    """Own heads behind every filter, and readouts behind some, with BatchNorm in between."""
+    evaluation = evaluated(convolutions)
+    preparation, candidates = evaluation.preparation, evaluation.candidates
+    inputs = torch.cat([batch.inputs for batch in preparation.holdout.batches])
+    own = [each for each in candidates if each.readout.name == "own head"]
+    assert len(own) == len(preparation.tried) > 2
+    for each in own[1:]:
+        temperature = evaluation.temperature(each)
+        delivered_NK = temperature * logits_of(fold(evaluation, each).model, inputs)
+        evaluated_NK = each.readout.logits(preparation.held_out_features(each.filter), each.rank)
+        torch.testing.assert_close(delivered_NK.double(), evaluated_NK, rtol=1e-4, atol=1e-4)
+    accuracy_C = evaluation.choice.accuracy_C
+    for place in (len(own) + 3, len(candidates) - 1):
+        said_N = logits_of(fold(evaluation, candidates[place]).model, inputs).argmax(1)
+        hits = float((said_N == preparation.holdout.labels_N).double().mean())
         assert hits == pytest.approx(float(accuracy_C[place]), abs=0.0051)

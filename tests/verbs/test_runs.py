@@ -362,7 +362,7 @@ def test_a_diagnosis_does_not_take_the_place_of_a_repair(one, here, capsys):
     words = ["diagnose", "made_here:build", "--data", "npz:train.npz", "--out", "run"]
     assert main(words) == 2
     assert capsys.readouterr().err == (
-        "tailcut: error: --out run holds a repair; wanted a new directory, or one of a diagnosis. "
+        "tailcut: error: run holds a repair; wanted a new directory, or one of a diagnosis. "
         "Choose another place.\n"
     )
 

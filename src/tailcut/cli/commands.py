@@ -35,7 +35,6 @@ from tailcut.network.batches import read
 from tailcut.readers.class_map import class_map
 from tailcut.readers.columns import Columns
 from tailcut.verbs import runs
-from tailcut.verbs.summary import summarise
 
 Options = Mapping[str, Any]
 
@@ -49,10 +48,10 @@ def repair(options: Options, config: str) -> int:
     fix = tailcut.repair(
         opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
-    fix.summary["title"] = f"tailcut repair {options['model']}"
+    summary = fix.diagnosis.to_dict(title=f"tailcut repair {options['model']}")
     with run_directory(run, "repair") as directory:
-        fix.save(directory, config=stamped("repair", config))
-    _tell(run, fix.summary, directory)
+        runs.write_repair(directory, fix, summary, stamped("repair", config))
+    _tell(run, summary, directory)
     return 0
 
 
@@ -67,9 +66,9 @@ def diagnose(options: Options, config: str) -> int:
     found = tailcut.diagnose(
         opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
     )
-    summary = summarise(found, title=f"tailcut diagnose {options['model']}")
+    summary = found.to_dict(title=f"tailcut diagnose {options['model']}")
     with run_directory(run, "diagnose") as directory:
-        runs.write(directory, summary, config=stamped("diagnose", config))
+        runs.write_diagnosis(directory, found, summary, stamped("diagnose", config))
     _tell(run, summary, directory)
     return 0
 

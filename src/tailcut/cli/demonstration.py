@@ -13,6 +13,7 @@ from tailcut.lab.baselines.refits import lda_refit, logistic_refit, papers_curve
 from tailcut.lab.baselines.subject import Subject
 from tailcut.lab.data.problems import Problem
 from tailcut.lab.training import experiment
+from tailcut.verbs import runs
 
 _NETWORKS = {"clutter": "maxcnn", "digits": "mlp"}
 
@@ -37,8 +38,8 @@ def demonstrate(run: Run, asked: Demo, seed: int, directory: Path) -> dict[str, 
         done.network, train, holdout, clean=test, seed=seed, progress=not run.quiet
     )
     subject = Subject(done.network, train, holdout, test)
-    fix.summary.update(
-        title=f"tailcut demo: {asked.data}",
+    summary = fix.diagnosis.to_dict(title=f"tailcut demo: {asked.data}")
+    summary.update(
         fit=done.fit,
         baselines={
             **done.baselines(),
@@ -47,10 +48,10 @@ def demonstrate(run: Run, asked: Demo, seed: int, directory: Path) -> dict[str, 
         },
         papers_curve=papers_curve(subject),
     )
-    fix.summary["clean"]["best_epoch"] = done.trained.oracle_epoch.test
-    fix.summary["seconds"]["training"] = sum(each.seconds for each in done.trained.epochs)
-    fix.save(directory)
-    return fix.summary
+    summary["clean"]["best_epoch"] = done.trained.oracle_epoch.test
+    summary["seconds"]["training"] = sum(each.seconds for each in done.trained.epochs)
+    runs.write_repair(directory, fix, summary)
+    return summary
 
 
 def _controls(name: str, problem: Problem, *, seed: int) -> dict[str, float]:

@@ -31,7 +31,7 @@ def verdict(summary: dict[str, Any]) -> Table:
             change = f"{_percent(judged['before'])} -> {_percent(judged['after'])}"
             table.add_row(f"accuracy on {judged['n']} {told}", change)
     if summary["holdout"] is None and summary["verdict"] == "cut":
-        table.add_row("gain of the cut", "unchecked: no held-out labels judged it")
+        table.add_row("gain of the cut", "not checked: there are no held-out labels")
     noise = summary["noise"]
     rate = "cannot be told" if noise is None else _percent(noise["rate"])
     table.add_row("estimated label noise", rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Inputs
 from tailcut.errors import DataError, HeadError
+from tailcut.network.batches import Batch
 from tailcut.network.inputs import rows
 from tailcut.network.stream import first_input, logits_of, on_input
 
@@ -60,6 +61,10 @@ class Head:
             )
         received = seen[0].to(self.module(model).weight.dtype)  # as under autocast it is another
         return self._rows(model, received, logits_NK), logits_NK
+
+    def features_of(self, model: nn.Module, batches: Iterable[Batch]) -> Tensor:
+        """What the head receives (N x D) from several batches, on the CPU."""
+        return torch.cat([self.features_and_logits(model, b.inputs)[0].cpu() for b in batches])
 
     def _rows(self, model: nn.Module, received: Tensor, logits_NK: Tensor) -> Tensor:
         """One feature row a sample: of several positions, the one that gave the logits.

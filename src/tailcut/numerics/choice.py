@@ -10,16 +10,10 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
-from tailcut.numerics.latent import informed
+from tailcut.numerics.latent import above_chance
 from tailcut.numerics.scores import Scores, halves
 
 Verdict: TypeAlias = Literal["cut", "leave", "unknown"]
-
-SURE = 2.576
-"""Standard errors by which the log loss must fall to be sure of it: two-sided, 99 %."""
-
-NOISY = 0.1
-"""Share of wrong labels from which on a network that learned such labels is cut."""
 
 _SINGULAR = 0.1
 
@@ -89,25 +83,23 @@ class Choice:
     """What was chosen, and what it is worth on samples that did not choose it.
 
     Attributes:
-        index: Of the candidate; 0 is the untouched network.
-        best: The default candidate or the one that leads it; 0 where that is the untouched
-            network.
-        verdict: "cut" or "leave", see `choose`.
+        best: Column of the default candidate, or of the one that leads it.
         gain: Cross-fitted: each half of the samples reports on the other half's choice.
         fall: Of the mean held-out log loss, in nats, cross-fitted likewise.
         error: Its standard error.
         accuracy_C: Of every candidate on all samples.
         loss_C: Mean log loss of every candidate on all samples, in nats.
+        wrong: Share of the labels that are wrong as the best candidate explains them, 0..1; 0
+            where its predictions are no better than chance.
     """
 
-    index: int
     best: int
-    verdict: Verdict
     gain: Gain
     fall: float
     error: float
     accuracy_C: Tensor
     loss_C: Tensor
+    wrong: float
 
 
 def choose(
@@ -117,17 +109,13 @@ def choose(
     *,
     seed: int = 0,
     forced: bool = False,
-    remembers: bool = True,
 ) -> Choice:
     """The default candidate unless another leads in log loss, and what it honestly gains.
 
     The log loss chooses, because it sees how sure a prediction was: on a few hundred noisy
     labels it finds a better candidate than the accuracy does (docs/LOG.md). Its temperature
-    is each candidate's own. Both the verdict and the gain are cross-fitted: each half of the
-    samples reports on the other half's choice. The verdict is "cut" where the choice is not the
-    untouched network and the log loss falls by more than 2.576 standard errors, or a tenth of
-    the labels are wrong as the choice explains them: what remembers such labels has something
-    to lose.
+    is each candidate's own. Both the fall of the loss and the gain are cross-fitted: each half
+    of the samples reports on the other half's choice.
 
     Args:
         scores: On samples whose labels nobody trained on; column 0 is the untouched network.
@@ -135,7 +123,6 @@ def choose(
         default: See `unless_another_leads`.
         seed: Of the split into halves.
         forced: A cut is made whatever it gains: the untouched network is no candidate.
-        remembers: The network repeats labels that it learned by heart.
 
     Raises:
         DataError: Fewer than two samples.
@@ -148,11 +135,9 @@ def choose(
     known_KK = None if scores.transition_CKK is None else scores.transition_CKK[best]
     gain = _gain(scores, picked_N, labels_N, known_KK)
     fall, error = float(fall_N.mean()), float(fall_N.std(correction=0)) / math.sqrt(len(fall_N))
-    noisy = best > 0 and remembers and _is_noisy(scores, best, labels_N)
-    verdict: Verdict = "cut" if forced or noisy or (best and fall > SURE * error) else "leave"
     hits_NC = (scores.predictions_NC == labels_N[:, None]).double()
-    index = best if verdict == "cut" else 0
-    return Choice(index, best, verdict, gain, fall, error, hits_NC.mean(0), losses_NC.mean(0))
+    wrong = _wrong(scores, best, labels_N)
+    return Choice(best, gain, fall, error, hits_NC.mean(0), losses_NC.mean(0), wrong)
 
 
 def _require_two(labels_N: Tensor) -> None:
@@ -180,11 +165,11 @@ def _cross_fitted(scores: Scores, default: int, first: int, seed: int) -> tuple[
     return fall_N.nan_to_num(nan=0.0, posinf=1e3, neginf=-1e3), picked_N
 
 
-def _is_noisy(scores: Scores, best: int, labels_N: Tensor) -> bool:
-    """Whether many labels are wrong, as a candidate has it that tells of them at all."""
-    if scores.wrong_C is None or float(scores.wrong_C[best]) < NOISY:
-        return False
-    return informed(scores.predictions_NC[:, best], labels_N)
+def _wrong(scores: Scores, best: int, labels_N: Tensor) -> float:
+    """Share of wrong labels, as a candidate has it that tells of them at all."""
+    if scores.wrong_C is None or not above_chance(scores.predictions_NC[:, best], labels_N):
+        return 0.0
+    return float(scores.wrong_C[best])
 
 
 def _gain(scores: Scores, picked_N: Tensor, labels_N: Tensor, transition_KK: Tensor | None) -> Gain:

@@ -29,20 +29,20 @@ class Noise:
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """How given labels are read, as one state of the latent labels has it.
+class Estimate:
+    """What one state of the latent labels says of the noise.
 
     Attributes:
         noise: Estimated label noise.
-        informed: Whether the features tell of the given labels at all.
+        above_chance: Whether the features tell of the given labels at all.
         temperature: Of what the readouts say.
-        sureness: The largest probability of a sample, on average.
+        mean_confidence: The largest probability of a sample, on average.
     """
 
     noise: Noise
-    informed: bool
+    above_chance: bool
     temperature: float
-    sureness: float
+    mean_confidence: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,19 +113,19 @@ class Latent:
         return 1 - float(self.posterior_NK.gather(1, self.given_N[:, None]).mean())
 
     @property
-    def informed(self) -> bool:
-        """Whether the features tell of the given labels at all, see `informed`."""
-        return informed(self.probabilities_NK.argmax(1), self.given_N)
+    def above_chance(self) -> bool:
+        """Whether the features tell of the given labels at all, see `above_chance`."""
+        return above_chance(self.probabilities_NK.argmax(1), self.given_N)
 
     @property
-    def reading(self) -> Reading:
+    def estimate(self) -> Estimate:
         """All of it that needs no samples."""
         noise = Noise(self.rate, self.transition_KK)
-        sureness = float(self.probabilities_NK.amax(1).mean())
-        return Reading(noise, self.informed, self.temperature, sureness)
+        mean_confidence = float(self.probabilities_NK.amax(1).mean())
+        return Estimate(noise, self.above_chance, self.temperature, mean_confidence)
 
 
-def informed(predicted_N: Tensor, given_N: Tensor) -> bool:
+def above_chance(predicted_N: Tensor, given_N: Tensor) -> bool:
     """Whether predictions tell of the given labels at all.
 
     They are the given label more often than the commonest label is given, by three standard

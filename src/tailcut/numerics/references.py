@@ -16,6 +16,20 @@ from tailcut.numerics.draws import numpy_generator
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
 
+_PARALLEL = 1024
+"""The widest features for which parallel analysis takes seconds only."""
+
+
+def reference_ranks(moments: Moments, spectrum: Spectrum) -> dict[str, int]:
+    """All of them by name; parallel analysis for features of up to 1 024 only."""
+    ranks = {
+        "Marchenko-Pastur": marchenko_pastur_rank(spectrum),
+        "Gavish-Donoho": gavish_donoho_rank(spectrum),
+    }
+    if moments.width <= _PARALLEL:
+        ranks["parallel analysis"] = parallel_analysis_rank(moments)
+    return ranks
+
 
 def marchenko_pastur_rank(spectrum: Spectrum) -> int:
     """Eigenvalues above the edge sigma^2 (1 + sqrt(beta))^2 of white noise.

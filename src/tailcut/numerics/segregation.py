@@ -13,6 +13,19 @@ from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
 
 
+@dataclass(frozen=True)
+class SegregationIndex:
+    """Where the noise sits, in two numbers.
+
+    Attributes:
+        index: See `Segregation.index`, -1..1.
+        p_value: See `Segregation.p_value`.
+    """
+
+    index: float
+    p_value: float
+
+
 @dataclass(frozen=True, eq=False)
 class Segregation:
     """Label energy along the principal directions of the features.
@@ -102,6 +115,11 @@ class Segregation:
             return float("nan")
         ties_count = self.null_index >= self.index - 1e-12
         return (1 + int(ties_count.sum())) / (1 + len(self.null_QR))
+
+    @property
+    def summary(self) -> SegregationIndex:
+        """Index and p-value."""
+        return SegregationIndex(self.index, self.p_value)
 
     def chance(self) -> Tensor:
         """Cumulative energy r / (n - 1) of labels independent of the features."""

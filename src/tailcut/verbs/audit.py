@@ -17,12 +17,16 @@ from tailcut.numerics.crossfit import FoldMoments
 from tailcut.numerics.latent import Latent
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.class_names import require_same_names
-from tailcut.verbs.groundwork import lay
-from tailcut.verbs.inference import MOST_ROUNDS, ROUNDS, half_rank
+from tailcut.verbs.inference import half_rank
 from tailcut.verbs.options import Options
+from tailcut.verbs.policy import MANY_ROUNDS
+from tailcut.verbs.preparation import prepare
 from tailcut.verbs.progress import steps
 from tailcut.verbs.survey import survey
 from tailcut.verbs.viewing import fold_moments
+
+_MOST_ROUNDS = 8
+"""Of inferring the true labels, after which the noise rate is read off (docs/LOG.md)."""
 
 COLUMNS = ("is_label_issue", "label_score", "given_label", "predicted_label")
 
@@ -77,17 +81,22 @@ def find_label_issues(
         if not force:
             found.agreement.require()
         found.moments.require_classes()
-        ground = lay(found, views, depth, seed=seed, step=step)
-        network = ground.network(ground.gentle)
+        prepared = prepare(found, views, depth, seed=seed, step=step)
         folds = fold_moments(
-            network, found.head, train, ground.views, n=found.moments.n, seed=seed, step=step
+            prepared.network(prepared.default),
+            found.head,
+            train,
+            prepared.views,
+            n=found.moments.n,
+            seed=seed,
+            step=step,
         )
         step("true labels")
         _require_every_class(folds)
         spectrum = Spectrum.of(folds.whole())
         half = folds.along(spectrum, half_rank(spectrum))
-        states = half.latents(MOST_ROUNDS, ground.forgotten)
-        scored = next(islice(states, ROUNDS - 1, None))
+        states = half.latents(_MOST_ROUNDS, prepared.forgotten)
+        scored = next(islice(states, MANY_ROUNDS - 1, None))
         last = deque(states, maxlen=1).pop()
     return issues_table(scored, folds.numbers_N, last.rate)
 

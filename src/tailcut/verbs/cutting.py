@@ -10,20 +10,22 @@ from tailcut.errors import HeadError
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.surgery import equivalence, folded
 from tailcut.numerics.moments import Moments
+from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.readout import Readout
-from tailcut.verbs.inference import GIVEN
-from tailcut.verbs.readouts import features_of, own_head
-from tailcut.verbs.weighed import Weighed
+from tailcut.numerics.spectrum import Spectrum
+from tailcut.verbs.candidates import Candidate
+from tailcut.verbs.evaluation import Evaluation
+from tailcut.verbs.targets import GIVEN
 
 _COARSE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class Folded:
     """A candidate as a network.
 
     Attributes:
-        before: The network, perhaps with truncated layers, whose features the readout reads.
+        before: The network, perhaps with filtered layers, whose features the readout reads.
         probe: The readout at every rank; the own head in its own spectrum where none is cut.
         model: The readout folded into it.
         difference: Largest difference of its logits from the explicit projection, relative to
@@ -36,7 +38,7 @@ class Cut:
     difference: float
 
 
-def cut(weighed: Weighed, index: int) -> Cut:
+def fold(evaluation: Evaluation, chosen: Candidate) -> Folded:
     """Fold a candidate and prove the fold on a batch.
 
     The logits are divided by the temperature of greatest likelihood, given the label noise:
@@ -45,17 +47,17 @@ def cut(weighed: Weighed, index: int) -> Cut:
     Raises:
         HeadError: Logits that differ by more than a hundredth: too few digits for this cut.
     """
-    chosen, survey = weighed.candidates[index], weighed.groundwork.survey
-    head, sharpness = survey.head, 1 / weighed.temperature(index)
-    before = weighed.network(chosen.filter)
-    if chosen.rank is None:
-        probe = own_head(_moments(weighed, chosen.filter, before), head, before)
-        if index == 0:
-            return Cut(before, probe, before, 0.0)
-        weight_KD, bias_K = head.parameters(before)
-        bias_K = None if bias_K is None else bias_K * sharpness
-        return Cut(before, probe, folded(before, head, weight_KD * sharpness, bias_K), 0.0)
-    probe = weighed.readout_of(chosen).scaled(sharpness)
+    preparation, survey = evaluation.preparation, evaluation.preparation.survey
+    head, before = survey.head, preparation.network(chosen.filter)
+    sharpness = 1 / evaluation.temperature(chosen)
+    made = chosen.readout
+    if isinstance(made, OwnHead):
+        spectrum = Spectrum.of(_moments(evaluation, chosen.filter), centred=head.bias)
+        probe = Readout.project(spectrum, made.weight_KD, made.bias_K)
+        if chosen is evaluation.untouched:
+            return Folded(before, probe, before, 0.0)
+        return Folded(before, probe, folded(before, head, *made.scaled(sharpness).fold(0)), 0.0)
+    probe = made.scaled(sharpness)
     model = folded(before, head, *probe.fold(chosen.rank))
     inputs = survey.sample[0].inputs
     difference = equivalence(before, head, probe, chosen.rank, model, inputs)
@@ -63,21 +65,23 @@ def cut(weighed: Weighed, index: int) -> Cut:
         raise HeadError(
             f"folded logits differ from the explicit projection by {difference:.1e} of the largest",
             wanted="the same function",
-            advice=f"The head's type has too few digits for {weighed.told(index)}: "
+            advice=f"The head's type has too few digits for {evaluation.describe(chosen)}: "
             "convert it to float32",
         )
-    return Cut(before, probe, model, difference)
+    return Folded(before, probe, model, difference)
 
 
-def _moments(weighed: Weighed, behind: Filter, before: nn.Module) -> Moments:
+def _moments(evaluation: Evaluation, behind: Filter) -> Moments:
     """Of the features that the own head reads: all training samples, else the sample."""
-    survey = weighed.groundwork.survey
+    survey = evaluation.preparation.survey
     if behind == UNTOUCHED:
         return survey.moments
-    if behind in weighed.inferred:
-        return weighed.inferred[behind].moments[GIVEN]
-    moments = Moments(survey.head.width, survey.head.classes)
+    if behind in evaluation.inferred:
+        return evaluation.inferred[behind].moments[GIVEN]
+    model, moments = (
+        evaluation.preparation.network(behind),
+        Moments(survey.head.width, survey.head.classes),
+    )
     for batch in survey.sample:
-        features_ND = features_of(survey.head, before, [batch])
-        moments.update(features_ND, given=batch.labels)
+        moments.update(survey.head.features_of(model, [batch]), given=batch.labels)
     return moments

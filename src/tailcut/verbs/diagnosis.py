@@ -1,34 +1,32 @@
-"""What a look at a network has found: plain values, and what follows from them."""
+"""diagnose, and what it finds: plain values, and what follows from them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from tailcut.files import store
+from tailcut.network.head import Head
 from tailcut.network.layer_moments import Coverage
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.latent import Noise
 from tailcut.numerics.moments import Moments
-from tailcut.numerics.references import (
-    gavish_donoho_rank,
-    marchenko_pastur_rank,
-    parallel_analysis_rank,
-)
-from tailcut.numerics.segregation import Segregation
+from tailcut.numerics.segregation import SegregationIndex
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.report.page import page
+from tailcut.verbs import result, runs
 from tailcut.verbs.agreement import Agreement
-from tailcut.verbs.readouts import Candidate
-from tailcut.verbs.screening import Screened
-
-_PARALLEL = 1024
-"""The widest features for which parallel analysis takes seconds only."""
+from tailcut.verbs.candidates import Cut
+from tailcut.verbs.screening import ViewEffect
 
 
 @dataclass(frozen=True)
-class Judged:
+class BeforeAfter:
     """Accuracy before and after the cut on n samples, 0..1.
 
     Attributes:
@@ -52,17 +50,17 @@ class Diagnosis:
         verdict: "cut" (a cut gains), "leave" (none does) or "unknown" (nobody can tell).
         reason: Why, in one sentence.
         chosen: The candidate that the verdict speaks of; the untouched network if not "cut".
-        gain: On true labels, as the judges' given ones tell by the estimated noise.
-            Cross-fitted: each half of the judging samples reports on the other half's
+        gain: On true labels, as the held-out given ones tell by the estimated noise.
+            Cross-fitted: each half of the held-out samples reports on the other half's
             choice of a candidate. Views and filters were settled before, with all of
-            them. None without judges.
-        judges: How many labels of which samples judged; None if nobody could.
-        candidates: All of them, with accuracy on the judges' given labels, and log loss of these
+            them. None without a holdout.
+        candidates: All of them, with accuracy on the held-out given labels, and log loss of these
             under the estimated noise; with `clean` batches also the accuracy there.
-        curve: Accuracy of the chosen readout at every rank ("given": judges' labels; "clean":
+        curve: Accuracy of the chosen readout at every rank ("given": held-out labels; "clean":
             true ones, if passed); of the network's own head where nothing is cut.
+        head: The network's head.
         spectrum: Of the penultimate features of the untouched network.
-        moments: Of the same features.
+        references: Label-free reference ranks: for comparison, never used to choose.
         memorisation: m on the training samples as they are; None without held-out labels.
         agreement: How often the network predicts the labels it was trained on, and the chance
             of that.
@@ -72,41 +70,57 @@ class Diagnosis:
         noise: Estimated label noise; None where it cannot be told: where labels are remembered
             under every view, where some class has hardly a sample, or for readout="project",
             which fits no labels.
-        segregation: Where signal and noise sit; None without true training labels.
+        segregation: Whether the noise sits behind the signal; None without true training labels.
         holdout: On the held-out given labels; the gain after the cut is cross-fitted.
         clean: On true labels, if passed.
         seconds: Of each step.
+        versions: Of what the figures depend on.
+        moments: Of the penultimate features; None if loaded.
     """
 
     verdict: Verdict
     reason: str
-    chosen: Candidate
+    chosen: Cut
     gain: Gain | None
-    judges: str | None
     candidates: pd.DataFrame
     curve: RankCurve | None
+    head: Head
     spectrum: Spectrum
-    moments: Moments
+    references: dict[str, int]
     memorisation: float | None
     agreement: Agreement
-    views: list[Screened]
+    views: Sequence[ViewEffect]
     layers: Coverage | None
     noise: Noise | None
-    segregation: Segregation | None
-    holdout: Judged | None
-    clean: Judged | None
+    segregation: SegregationIndex | None
+    holdout: BeforeAfter | None
+    clean: BeforeAfter | None
     seconds: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    moments: Moments | None = None
 
-    @cached_property
-    def references(self) -> dict[str, int]:
-        """Label-free reference ranks: for comparison, never used to choose."""
-        ranks = {
-            "Marchenko-Pastur": marchenko_pastur_rank(self.spectrum),
-            "Gavish-Donoho": gavish_donoho_rank(self.spectrum),
-        }
-        if self.spectrum.width <= _PARALLEL:
-            ranks["parallel analysis"] = parallel_analysis_rank(self.moments)
-        return ranks
+    def to_dict(self, *, title: str = "tailcut") -> dict[str, Any]:
+        """The content of `result.json`: JSON types only."""
+        return result.to_dict(self, title=title)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report as one self-contained HTML page."""
+        return store.write_text(path, page(self.to_dict()))
+
+    def save(self, directory: str | Path, *, config: str | None = None) -> Path:
+        """Write what was found, all of it or nothing.
+
+        `result.json`, `candidates.csv`, `curve.csv`, `report.html` and `spectrum.safetensors`.
+        They take the place of a diagnosis that was saved there before; others' files stay.
+
+        Args:
+            directory: May be new.
+            config: Of the command that made it, kept as `config.yaml`.
+
+        Raises:
+            SpecError: A repair lies there.
+        """
+        return runs.write_diagnosis(directory, self, self.to_dict(), config)
 
     def __repr__(self) -> str:
         rate = "cannot be told" if self.noise is None else f"about {100 * self.noise.rate:.0f} %"

@@ -1,63 +1,24 @@
-"""Inference: the labels that readouts are fitted to."""
+"""Inference: all training samples behind one filter, and the labels to fit readouts to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from tailcut._typing import Batches
 from tailcut.errors import DataError
+from tailcut.network.filters import Filter
 from tailcut.numerics.crossfit import Folds
-from tailcut.numerics.latent import Latent, Reading
+from tailcut.numerics.latent import Estimate, Latent
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
-from tailcut.verbs.groundwork import Groundwork
+from tailcut.verbs.preparation import Preparation
+from tailcut.verbs.survey import Survey
+from tailcut.verbs.targets import GIVEN, Targets
 from tailcut.verbs.viewing import fold_moments
-
-ROUNDS = 4
-"""Of inferring the true labels, where nobody can choose how many."""
-
-MOST_ROUNDS = 8
-"""Of inferring the true labels; the noise rate is best after so many (docs/LOG.md)."""
-
-SELF_TRAINING = 2
-"""Rounds of self-training: fewer leave memory in, more forget the rare (docs/LOG.md)."""
-
-_TRIED = (1, ROUNDS)
-_SELF_TRAINED = (0, ROUNDS)
-"""Rounds of inference after which a readout is fitted, and after which self-training begins."""
-
-_LET_GO, _SURE = 0.05, 0.9
-"""Share of the labels let go of, and mean largest probability, that speak for self-training."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """The labels that a readout is fitted to.
-
-    Attributes:
-        rounds: Of inferring the true labels by expectation maximisation; 0 for those given.
-        self_training: Rounds of self-training after them.
-    """
-
-    rounds: int = 0
-    self_training: int = 0
-
-    def __str__(self) -> str:
-        parts = []
-        if self.rounds:
-            parts.append(f" on labels inferred in {_counted(self.rounds)}")
-        if self.self_training:
-            parts.append(f" after {_counted(self.self_training)} of self-training")
-        return ",".join(parts)
-
-
-GIVEN = Material()
-"""The labels as they are given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,62 +27,65 @@ class Inferred:
 
     Attributes:
         spectrum: Of the features.
-        moments: Of the features; the last label set is the one to fit.
-        readings: What each of the inferred labels say of the noise.
+        moments: Of the features, with the labels of each of the targets.
+        estimates: Of the noise, by each of the inferred labels.
     """
 
     spectrum: Spectrum
-    moments: dict[Material, Moments]
-    readings: dict[Material, Reading]
-
-    @property
-    def preferred(self) -> Material:
-        """What to fit to where nobody can choose.
-
-        Labels after self-training, if it lets clearly more of those given go: then features
-        cling to them under the views, too. And if it can tell the classes apart for sure.
-        """
-        inferred = self.readings.get(Material(ROUNDS))
-        trained = self.readings.get(Material(ROUNDS, SELF_TRAINING))
-        if inferred is None or trained is None:
-            return GIVEN
-        let_go = trained.noise.rate - inferred.noise.rate
-        trusted = let_go > _LET_GO and trained.sureness > _SURE
-        return Material(ROUNDS, SELF_TRAINING if trusted else 0)
+    moments: dict[Targets, Moments]
+    estimates: dict[Targets, Estimate]
 
 
 def infer(
-    groundwork: Groundwork,
-    model: nn.Module,
+    preparation: Preparation,
+    behind: Filter,
     train: Batches,
+    targets: Collection[Targets],
     *,
-    fitted: bool,
     seed: int,
     step: Callable[[str], None],
 ) -> Inferred:
     """Take the moments of the views, or of the samples where there are none, and infer labels.
 
-    Where no labels are to be fitted, or some class is too rare for its labels to be inferred,
-    only the given ones are there.
+    Where some class is too rare for its labels to be inferred, only the given ones are there.
+
+    Args:
+        preparation: What is settled before.
+        behind: A filter.
+        train: Read once.
+        targets: Which labels to infer; the given ones are always there.
+        seed: Of the views.
+        step: Told of every batch.
     """
-    survey, n = groundwork.survey, groundwork.survey.moments.n
-    folds = fold_moments(model, survey.head, train, groundwork.views, n=n, seed=seed, step=step)
+    survey, model = preparation.survey, preparation.network(behind)
+    folds = fold_moments(
+        model,
+        survey.head,
+        train,
+        preparation.views,
+        n=survey.moments.n,
+        seed=seed,
+        step=step,
+    )
     step("true labels")
     whole = folds.whole()
     found = Inferred(Spectrum.of(whole), {GIVEN: whole}, {})
-    if not fitted:
-        return found
-    evidence = groundwork.forgotten
+    evidence = preparation.forgotten
     with suppress(DataError):
         half = folds.along(found.spectrum, half_rank(found.spectrum))
-        states = (_to_choose_from if groundwork.jury else _unjudged)(half, evidence)
-        for material, state in states:
-            labels_NK = state.labels(0 if material.self_training else evidence)
+        for each, state in states(half, evidence, targets):
+            labels_NK = state.labels(0 if each.self_training else evidence)
             if not half.every_class_in(labels_NK):
                 continue  # no readout can be fitted to labels of which a class has vanished
-            found.moments[material] = folds.relabelled(whole, labels_NK)
-            found.readings[material] = state.reading
+            found.moments[each] = folds.relabelled(whole, labels_NK)
+            found.estimates[each] = state.estimate
     return found
+
+
+def as_they_are(survey: Survey) -> Inferred:
+    """The training samples without views, on the untouched network, with their given labels."""
+    plain = Targets(views=False)
+    return Inferred(survey.spectrum, {plain: survey.moments.only("given")}, {})
 
 
 def half_rank(spectrum: Spectrum) -> int:
@@ -129,29 +93,26 @@ def half_rank(spectrum: Spectrum) -> int:
     return max(1, spectrum.rank // 2)
 
 
-def _to_choose_from(folds: Folds, evidence: float) -> Iterator[tuple[Material, Latent]]:
-    """All states that a jury may choose from."""
+def states(
+    folds: Folds, evidence: float, targets: Collection[Targets]
+) -> Iterator[tuple[Targets, Latent]]:
+    """The latent labels of each of the targets, but for the given ones.
+
+    Args:
+        folds: Of the features.
+        evidence: See `Latent.labels`.
+        targets: Which.
+    """
     soft_NK = torch.nn.functional.one_hot(folds.given_N, folds.classes).double()
-    states = folds.latents(ROUNDS, evidence)
-    for rounds in range(ROUNDS + 1):
-        if rounds:
-            state = next(states)
-            soft_NK = state.labels(evidence)
-            if rounds in _TRIED:
-                yield Material(rounds), state
-        if rounds in _SELF_TRAINED and folds.every_class_in(soft_NK):
-            trained = folds.self_trained(soft_NK, SELF_TRAINING)
-            yield Material(rounds, SELF_TRAINING), trained
-
-
-def _unjudged(folds: Folds, evidence: float) -> Iterator[tuple[Material, Latent]]:
-    """What `Inferred.preferred` may prefer."""
-    *_, inferred = folds.latents(ROUNDS, evidence)
-    yield Material(ROUNDS), inferred
-    soft_NK = inferred.labels(evidence)
-    if folds.every_class_in(soft_NK):
-        yield Material(ROUNDS, SELF_TRAINING), folds.self_trained(soft_NK, SELF_TRAINING)
-
-
-def _counted(rounds: int) -> str:
-    return "one round" if rounds == 1 else f"{rounds} rounds"
+    most = max((each.rounds for each in targets), default=0)
+    inferred = folds.latents(most, evidence) if most else iter(())
+    for rounds in range(most + 1):
+        state = next(inferred) if rounds else None
+        soft_NK = soft_NK if state is None else state.labels(evidence)
+        for each in targets:
+            if each.rounds != rounds:
+                continue
+            if each.self_training and folds.every_class_in(soft_NK):
+                yield each, folds.self_trained(soft_NK, each.self_training)
+            elif state is not None and not each.self_training:
+                yield each, state

@@ -50,6 +50,16 @@ class Options:
             )
 
     @property
+    def ranked(self) -> bool:
+        """Whether the caller named a rank."""
+        return self.rank != "auto"
+
+    @property
+    def fits_labels(self) -> bool:
+        """Whether a readout is fitted to labels: all but the network's own head."""
+        return self.readout != "project"
+
+    @property
     def asked(self) -> bool:
         """Whether the caller named both readout and rank, so that the cut is made."""
         return "auto" not in (self.readout, self.rank)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from tailcut.network.modules import inner, network_in, state_of
 from tailcut.network.stream import logits_of, runnable
 from tailcut.network.surgery import changed_tensors, like, ready, with_tensors
 from tailcut.network.views import Views
+from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.curve import RankCurve
+from tailcut.numerics.latent import Noise
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.report.page import page
 from tailcut.verbs import runs
-from tailcut.verbs.diagnose import examine
+from tailcut.verbs.diagnosis import Diagnosis
 from tailcut.verbs.options import Options
+from tailcut.verbs.pipeline import examine
 from tailcut.verbs.progress import steps
-from tailcut.verbs.summary import summarise
+from tailcut.verbs.result import from_dict
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +40,12 @@ class Repair:
     """A repaired network, what was done to it, and the way back.
 
     Attributes:
-        summary: The content of `result.json`: plain data.
-        spectrum: Of the penultimate features before the cut.
-        head: The network's head.
+        diagnosis: All that was found.
         undo_tensors: The tensors that the cut has changed, as they were before.
         network: None if loaded without it.
     """
 
-    summary: dict[str, Any]
-    spectrum: Spectrum
-    head: Head
+    diagnosis: Diagnosis
     undo_tensors: dict[str, Tensor]
     network: nn.Module | None = None
 
@@ -65,44 +65,74 @@ class Repair:
         return self.network
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """One of "cut", "leave" and "unknown"; only a "cut" has changed the model."""
-        return self.summary["verdict"]
+        return self.diagnosis.verdict
 
     @property
     def reason(self) -> str:
         """Of the verdict, in one sentence."""
-        return self.summary["reason"]
+        return self.diagnosis.reason
 
     @property
     def readout(self) -> str:
         """Name of the readout that is now the head; "own head" if it is the network's own."""
-        return self.summary["readout"]
+        return self.diagnosis.chosen.readout
 
     @property
     def rank(self) -> int:
         """Directions kept at the penultimate layer, 1..D; D where none was cut there."""
-        return self.summary["rank"]
+        return self.diagnosis.chosen.rank
 
     @property
     def strength(self) -> float:
         """Of the filter on every layer: smaller cuts more, infinite leaves them as they are."""
-        return float("inf") if self.summary["strength"] is None else self.summary["strength"]
+        return self.diagnosis.chosen.filter.strength
 
     @property
     def denoising(self) -> float:
         """Of the filter on every layer: larger cuts more, 0 leaves them as they are."""
-        return self.summary.get("denoising", 0.0)
+        return self.diagnosis.chosen.filter.denoising
+
+    @property
+    def gain(self) -> Gain | None:
+        """In accuracy on true labels, as held-out given ones tell; None without a holdout."""
+        return self.diagnosis.gain
+
+    @property
+    def noise(self) -> Noise | None:
+        """Estimated label noise; None where it cannot be told."""
+        return self.diagnosis.noise
+
+    @property
+    def memorisation(self) -> float | None:
+        """m on the training samples, 1 if every label is repeated; None without a holdout."""
+        return self.diagnosis.memorisation
 
     @property
     def candidates(self) -> pd.DataFrame:
-        """Every cut that was weighed, with accuracy and log loss on the judges' given labels."""
-        return runs.candidates_table(self.summary)
+        """Every cut that was evaluated, with accuracy and log loss on the held-out labels."""
+        return self.diagnosis.candidates
 
     @property
     def curve(self) -> RankCurve | None:
         """Accuracy at every rank on the "given" and, where known, "clean" labels."""
-        return runs.rank_curve_of(self.summary)
+        return self.diagnosis.curve
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """Of the penultimate features before the cut."""
+        return self.diagnosis.spectrum
+
+    @property
+    def head(self) -> Head:
+        """The network's head."""
+        return self.diagnosis.head
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of `result.json`: plain data."""
+        return self.diagnosis.to_dict()
 
     def predict_proba(self, inputs: Inputs | np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Class probabilities (N x K, float32) of one batch of inputs.
@@ -144,13 +174,7 @@ class Repair:
             directory: May be new.
             config: Of the command that made the repair, kept as `config.yaml`.
         """
-
-        def parts(place: Path) -> None:
-            pretrained.save(self.model, place)
-            store.save_tensors(place / "undo.safetensors", self.undo_tensors)
-            runs.save_spectrum(place / "spectrum.safetensors", self.spectrum, self.head)
-
-        return runs.write(directory, self.summary, parts, config)
+        return runs.write_repair(directory, self, self.summary, config)
 
     def __repr__(self) -> str:
         return f"Repair({self.verdict}: {self.reason})"
@@ -173,16 +197,12 @@ def repair(
 ) -> Repair:
     """Cut memorised label noise out of a trained network: no retraining, no clean labels.
 
-    Every layer proven to be a linear map is denoised, if noise makes the network forget its
-    labels, or else truncated. Readouts are fitted behind a gentle such filter and the best
-    one: to the given labels, and to the true ones as readouts of other folds infer them, by
-    expectation maximisation, in which a label counts for less where the network remembers it,
-    and by self-training, on views of the training samples under which the network has forgotten
-    the labels it memorised. Each is judged by held-out given labels at ranks four to an octave;
-    one behind the other filter, or of fewer than all directions, or the network's own head,
-    must lead clearly to be the best. The best is folded into a copy of the network if it gains
-    for sure, or if enough training labels look wrong. Else nothing is changed. Without a
-    holdout one gentle cut is made where enough labels look wrong.
+    Every layer proven to be a linear map is filtered, as strongly as the held-out labels like it
+    best or not at all; readouts of the features, fitted to the labels as they are given and to
+    the true ones as they are inferred, on views of the training samples under which the network
+    has forgotten what it memorised, are compared with its own head, at every rank; and the best
+    of them is folded into a copy of the network, if it gains for sure or if many labels are
+    wrong. Else nothing is changed. `tailcut.verbs.policy` has every choice on one page.
 
     Two feature vectors of every training sample are held meanwhile: 2 x N x D in float32.
 
@@ -207,7 +227,7 @@ def repair(
         DataError: Data that cannot be used.
     """
     with steps(shown=progress) as step:
-        diagnosis, made, head = examine(
+        found = examine(
             model,
             train,
             holdout,
@@ -217,9 +237,8 @@ def repair(
             step=step,
         )
     model = network_in(model)
-    network = like(model, state_of(made.model))
-    undo_tensors = changed_tensors(ready(model), network)
-    return Repair(summarise(diagnosis), diagnosis.spectrum, head, undo_tensors, network)
+    network = like(model, state_of(found.network))
+    return Repair(found.diagnosis, changed_tensors(ready(model), network), network)
 
 
 def load(directory: str | Path, model: nn.Module | None = None) -> Repair:
@@ -235,9 +254,9 @@ def load(directory: str | Path, model: nn.Module | None = None) -> Repair:
     """
     directory = Path(directory)
     summary, names = runs.read(directory)
-    spectrum, head = runs.load_spectrum(directory / "spectrum.safetensors")
-    undo_tensors = store.load_tensors(directory / "undo.safetensors")
+    spectrum, head = runs.load_spectrum(directory / runs.SPECTRUM)
+    undo_tensors = store.load_tensors(directory / runs.UNDO)
     network = None
     if model is not None:
         network = pretrained.load(ready(network_in(model)), directory, names)
-    return Repair(summary, spectrum, head, undo_tensors, network)
+    return Repair(from_dict(summary, spectrum, head), undo_tensors, network)

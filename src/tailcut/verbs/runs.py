@@ -5,22 +5,27 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from tailcut.errors import SpecError, StoreError, TailcutWarning
 from tailcut.files import store
 from tailcut.files.whole import change_as_one, digest, finish, first_line, is_inside, names_in
+from tailcut.network import pretrained
 from tailcut.network.head import Head
-from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.report.page import page
+from tailcut.verbs.result import candidates_table
+
+if TYPE_CHECKING:
+    from tailcut.verbs.diagnosis import Diagnosis
+    from tailcut.verbs.repair import Repair
 
 PAGE = "report.html"
 RESULT = "result.json"
 """Of a run, with the digests of its other files."""
+SPECTRUM, UNDO = "spectrum.safetensors", "undo.safetensors"
 _READ_BY_PEOPLE = (".csv", ".html", "config.yaml")
 """Ends of the names of files that are not read back."""
 
@@ -54,6 +59,38 @@ def write(
 
     gone: list[str] = []
     return change_as_one(directory, everything, lambda: gone)
+
+
+def write_diagnosis(
+    directory: str | Path,
+    diagnosis: Diagnosis,
+    summary: Mapping[str, Any],
+    config: str | None = None,
+) -> Path:
+    """The files of a diagnosis; see `write`.
+
+    Raises:
+        SpecError: A repair lies there.
+    """
+    refuse_repair(Path(directory))
+
+    def parts(place: Path) -> None:
+        save_spectrum(place / SPECTRUM, diagnosis.spectrum, diagnosis.head)
+
+    return write(directory, summary, parts, config)
+
+
+def write_repair(
+    directory: str | Path, fix: Repair, summary: Mapping[str, Any], config: str | None = None
+) -> Path:
+    """The files of a repair; see `write`."""
+
+    def parts(place: Path) -> None:
+        pretrained.save(fix.model, place)
+        store.save_tensors(place / UNDO, fix.undo_tensors)
+        save_spectrum(place / SPECTRUM, fix.spectrum, fix.head)
+
+    return write(directory, summary, parts, config)
 
 
 def _derived(place: Path, summary: Mapping[str, Any]) -> None:
@@ -95,7 +132,7 @@ def read(directory: str | Path) -> tuple[dict[str, Any], list[str]]:
     finish(directory)
     summary, checked = result(directory)
     files = _files(directory, summary)
-    if not checked or "undo.safetensors" not in files:
+    if not checked or UNDO not in files:
         raise StoreError(
             f"{directory} holds no repair",
             wanted="a directory that Repair.save or tailcut repair wrote",
@@ -119,9 +156,9 @@ def refuse_repair(directory: Path) -> None:
     Raises:
         SpecError: A repair lies there.
     """
-    if "undo.safetensors" in _written_in(directory):
+    if UNDO in _written_in(directory):
         raise SpecError(
-            f"--out {directory} holds a repair",
+            f"{directory} holds a repair",
             wanted="a new directory, or one of a diagnosis",
             advice="Choose another place",
         )
@@ -204,26 +241,6 @@ def _page_of_anything(path: Path, summary: Mapping[str, Any]) -> str:
             wanted="a result of repair or diagnose, as it was written",
             advice="It was edited or damaged: run the command again that wrote it",
         ) from cause
-
-
-def candidates_table(summary: Mapping[str, Any]) -> pd.DataFrame:
-    """One row for each candidate; an untouched network has an infinite strength."""
-    table = pd.DataFrame(summary["candidates"])
-    table["strength"] = table["strength"].astype(float).fillna(float("inf"))
-    table["rank"] = table["rank"].astype("Int64")
-    return table
-
-
-def rank_curve_of(summary: Mapping[str, Any]) -> RankCurve | None:
-    """The curve of a summary as counts again."""
-    curve = summary["curve"]
-    if curve is None:
-        return None
-    hits = {
-        name: (torch.tensor(curve[name], dtype=torch.float64) * n).round().long()
-        for name, n in curve["n"].items()
-    }
-    return RankCurve(curve["readout"], curve["ranks"], curve["n"], hits)
 
 
 def save_spectrum(path: str | Path, spectrum: Spectrum, head: Head) -> None:

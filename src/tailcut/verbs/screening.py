@@ -11,33 +11,36 @@ from torch import Tensor, nn
 from tailcut.network.batches import Batch
 from tailcut.network.stream import logits_of
 from tailcut.network.views import View
+from tailcut.verbs.policy import views_kept
 from tailcut.verbs.survey import Survey, memorisation
 from tailcut.verbs.viewing import viewed
 
-MEMORY_CEILING = 0.65
-"""Memorisation under a view that still lets most labels go (docs/LOG.md)."""
-
-_CONTENT_FLOOR = 0.6
-_MOST_VIEWS = 4
 _SCREENED_BATCHES = 4
 
 
 @dataclass(frozen=True)
-class Screened:
-    """A view and what it does to the network.
+class ViewEffect:
+    """What a view does to the network.
 
     Attributes:
-        view: The perturbation.
+        name: Of the view.
         content: Share of predictions that survive it in a truncated network, which has little
             memory to lose: low means that the view changes what is seen.
         memorisation: m of the untouched network under the view.
         kept: Whether readouts are fitted on it.
     """
 
-    view: View
+    name: str
     content: float
     memorisation: float
     kept: bool
+
+
+@dataclass(frozen=True)
+class Screened(ViewEffect):
+    """The same with the view itself."""
+
+    view: View
 
 
 def screen(
@@ -71,22 +74,13 @@ def screen(
             unseen = _share(forgetful_N, labels_N)
         agreement = _share(predicted(survey.model, perturbed), labels_N)
         measured.append((view, _share(forgetful_N, plain_N), memorisation(agreement, unseen)))
-    kept = _kept([(content, m) for _, content, m in measured]) if choose else range(len(measured))
+    kept = (
+        views_kept([(content, m) for _, content, m in measured]) if choose else range(len(measured))
+    )
     return [
-        Screened(view, content, m, place in kept)
+        Screened(view.name, content, m, place in kept, view)
         for place, (view, content, m) in enumerate(measured)
     ]
-
-
-def _kept(measured: list[tuple[float, float]]) -> list[int]:
-    """Places of the views that keep the content and forget the labels, least memory first."""
-    floor = _CONTENT_FLOOR * max((content for content, _ in measured), default=0)
-    passing = [
-        place
-        for place, (content, memory) in enumerate(measured)
-        if content >= floor and memory <= MEMORY_CEILING
-    ]
-    return sorted(passing, key=lambda place: measured[place][1])[:_MOST_VIEWS]
 
 
 def predicted(model: nn.Module, batches: Sequence[Batch]) -> Tensor:

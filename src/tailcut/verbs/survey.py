@@ -19,6 +19,7 @@ from tailcut.network.sample import RandomSample, fingerprints
 from tailcut.network.stream import hits, own_copy, reading_numbers, runnable
 from tailcut.numerics.draws import torch_generator
 from tailcut.numerics.moments import Moments
+from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.segregation import permuted_within
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.agreement import Agreement, readable
@@ -60,6 +61,11 @@ class Survey:
     sample: list[Batch]
     holdout: list[Batch]
     unseen: float | None
+
+    @property
+    def own_head(self) -> OwnHead:
+        """The network's head as it is; no filter touches it."""
+        return OwnHead(*self.head.parameters(self.model))
 
     @property
     def memorisation(self) -> float | None:

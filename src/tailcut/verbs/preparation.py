@@ -1,10 +1,10 @@
-"""Groundwork: which views to use, who judges, and how to filter the layers."""
+"""Preparation: which views to use, which filters to fit readouts behind, and the holdout."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -12,31 +12,24 @@ from torch import Tensor, nn
 from tailcut._typing import Inputs
 from tailcut.errors import DataError
 from tailcut.network.batches import Batch
-from tailcut.network.filters import (
-    UNTOUCHED,
-    Filter,
-    LayerMoments,
-    truncated_copy,
-)
+from tailcut.network.filters import UNTOUCHED, Filter, LayerMoments, truncated_copy
 from tailcut.network.layer_moments import Coverage
-from tailcut.network.stream import logits_of
 from tailcut.network.views import VIEWS, View, Views, as_views
 from tailcut.numerics.draws import torch_generator
+from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.scores import Scores
-from tailcut.verbs.screening import MEMORY_CEILING, Screened, labels_of, screen
+from tailcut.verbs.policy import (
+    DEFAULT_FILTERS,
+    MEMORY_CEILING,
+    TRUNCATIONS,
+    filters_for_readouts,
+    kinds_of_filters,
+)
+from tailcut.verbs.screening import Screened, labels_of, screen
 from tailcut.verbs.survey import Survey
 
-TRUNCATIONS = tuple(Filter(strength) for strength in (10_000.0, 3_000.0, 1_000.0, 300.0))
-"""By the size of a layer's inputs alone: half a decade apart."""
-
-DENOISINGS = tuple(Filter(denoising=weight) for weight in (1.0, 3.0))
-"""By what noise in the network's input changes about a layer's: likewise."""
-
-REFERENCE = Filter(300.0)
+REFERENCE = TRUNCATIONS[-1]
 """Of the network that has forgotten most labels and still sees."""
-
-GENTLE = {TRUNCATIONS: Filter(3_000.0), DENOISINGS: Filter(denoising=2.0)}
-"""What is likely to be best, and costs clean networks hardly anything (docs/LOG.md)."""
 
 _NOISE = VIEWS["noise/4"]
 _COUNTED = 1024
@@ -44,45 +37,46 @@ _COUNTED = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Jury:
-    """Held-out samples, which judge.
+class Holdout:
+    """Samples that the network never trained on, with the labels that they were given.
 
     Attributes:
         batches: Their inputs.
         labels_N: Their given labels.
+        features: Penultimate features (N x D) behind each filter that was tried, on the CPU.
     """
 
     batches: list[Batch]
     labels_N: Tensor
+    features: dict[Filter, Tensor] = field(default_factory=dict)
 
-    @property
-    def described(self) -> str:
-        """For sentences: how many of what."""
+    def __str__(self) -> str:
         return f"{len(self.labels_N)} held-out labels"
 
 
 @dataclass(frozen=True, eq=False)
-class Groundwork:
+class Preparation:
     """What is settled before any readout is fitted.
 
     Attributes:
         survey: Of the untouched network.
         layers: Input moments of all its layers.
         screened: The views.
-        jury: The held-out samples; None without any.
-        tried: Filters behind which the own head was judged, UNTOUCHED first.
-        own_NCK: Its logits for the jury at each of them; None without a jury.
-        filters: To fit readouts behind: a gentle one last; with a jury before it UNTOUCHED and
-            that which the own head and the jury speak for.
+        holdout: The held-out samples; None without any.
+        tried: Filters that the own head is a candidate behind, UNTOUCHED first.
+        default: The filter that is likely to be best.
+        filters: To fit readouts behind: with a holdout the default among them; without one there
+            is a single one.
     """
 
     survey: Survey
     layers: LayerMoments
     screened: list[Screened]
-    jury: Jury | None
+    holdout: Holdout | None
     tried: tuple[Filter, ...]
-    own_NCK: Tensor | None
+    default: Filter
     filters: list[Filter]
+    _networks: dict[Filter, nn.Module] = field(default_factory=dict)
 
     @property
     def views(self) -> list[View]:
@@ -90,18 +84,13 @@ class Groundwork:
         return [screened.view for screened in self.screened if screened.kept]
 
     @property
-    def gentle(self) -> Filter:
-        """The filter that is taken unless the jury speaks clearly for another."""
-        return self.filters[-1]
-
-    @property
     def forgotten(self) -> float:
-        """Share of the labels that the network lets go of under each of these views, 0..1."""
+        """Share of the labels that the network forgets under each of these views, 0..1."""
         return 1 - max([0, *(each.memorisation for each in self.screened if each.kept)])
 
     @property
     def tells_noise(self) -> bool:
-        """Whether the noise can be told: under some view the network lets go of what it remembers.
+        """Whether the noise can be told: under some view the network forgets what it remembers.
 
         Without views the samples as they are must tell, and without a holdout the share of
         their labels that is predicted, which is as much as can be remembered.
@@ -113,8 +102,22 @@ class Groundwork:
         )
 
     def network(self, chosen: Filter) -> nn.Module:
-        """The network behind a filter: the same whenever it is asked for."""
-        return _truncated(self.survey, self.layers, chosen)
+        """The network behind a filter; those that readouts are fitted behind are kept."""
+        if chosen in self._networks:
+            return self._networks[chosen]
+        made = _truncated(self.survey, self.layers, chosen)
+        if chosen in self.filters:
+            self._networks[chosen] = made
+        return made
+
+    def held_out_features(self, chosen: Filter) -> Tensor:
+        """Features (N x D) of the held-out samples behind a filter."""
+        assert self.holdout is not None
+        known = self.holdout.features
+        if chosen not in known:
+            model, batches = self.network(chosen), self.holdout.batches
+            known[chosen] = self.survey.head.features_of(model, batches)
+        return known[chosen]
 
     @property
     def coverage(self) -> Coverage | None:
@@ -122,18 +125,18 @@ class Groundwork:
         return self.layers.coverage if self.layers.seen else None
 
 
-def bare(survey: Survey) -> Groundwork:
+def nothing_to_cut(survey: Survey) -> Preparation:
     """Nothing measured and nothing to filter: for a network that is left as it is."""
     layers = LayerMoments(survey.model, len(survey.sample), skip=[survey.head.name])
-    return Groundwork(survey, layers, [], None, (UNTOUCHED,), None, [UNTOUCHED])
+    return Preparation(survey, layers, [], None, (UNTOUCHED,), UNTOUCHED, [UNTOUCHED])
 
 
-def lay(
+def prepare(
     survey: Survey, views: Views, depth: str, *, seed: int, step: Callable[[str], None]
-) -> Groundwork:
-    """Measure the views, seat the jury, and find the filters.
+) -> Preparation:
+    """Measure the views and find the filters.
 
-    One is gentle. With a jury there is another, found by the own head of each truncated network
+    With a holdout one of the filters is found by the own head of each truncated network,
     without a pass over the training data.
     """
     step("layers and views")
@@ -146,42 +149,39 @@ def lay(
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
     kinds = _kinds(layers, screened) if deep and layers.grams else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
-    gentle = GENTLE[kinds[0]] if kinds else UNTOUCHED
+    default = DEFAULT_FILTERS[kinds[0]] if kinds else UNTOUCHED
     if not survey.holdout:
-        return Groundwork(survey, layers, screened, None, tried, None, [gentle])
+        filters = [default if depth == "all" else UNTOUCHED]
+        return Preparation(survey, layers, screened, None, tried, default, filters)
     step("filters")
-    jury = Jury(survey.holdout, labels_of(survey.holdout))
-    models = (_truncated(survey, layers, each) for each in tried)
-    own_NCK = torch.stack([_logits(model, jury) for model in models], 1)
-    losses = Scores.of([own_NCK], jury.labels_N).losses().mean(0).tolist()
-    loss_of = dict(zip(tried, losses, strict=True))
+    loss_of, holdout = _losses(survey, layers, tried)
     if depth == "all":
         del loss_of[UNTOUCHED]
-    found = [*({UNTOUCHED} & set(loss_of)), _for_readouts(loss_of)]
-    filters = [each for each in dict.fromkeys(found) if each != gentle] + [gentle]
-    return Groundwork(survey, layers, screened, jury, tried, own_NCK, filters)
+    filters = filters_for_readouts(loss_of, default)
+    return Preparation(survey, layers, screened, holdout, tried, default, filters)
+
+
+def _losses(
+    survey: Survey, layers: LayerMoments, tried: Sequence[Filter]
+) -> tuple[dict[Filter, float], Holdout]:
+    """Held-out log loss of the own head behind each filter."""
+    holdout, losses = Holdout(survey.holdout, labels_of(survey.holdout)), dict[Filter, float]()
+    for each in tried:
+        model = _truncated(survey, layers, each)
+        features_ND = survey.head.features_of(model, holdout.batches)
+        holdout.features[each] = features_ND
+        own = OwnHead(*survey.head.parameters(model))
+        scores = Scores.of(own.prefix_logits(features_ND), holdout.labels_N)
+        losses[each] = float(scores.losses().mean())
+    return losses, holdout
 
 
 def _kinds(layers: LayerMoments, screened: Sequence[Screened]) -> list[tuple[Filter, ...]]:
-    """Denoisings if noise makes the network forget its labels, else truncations.
-
-    Where that was not measured, as for views of the caller's, both; truncations first.
-    """
-    forgets = [each.memorisation <= MEMORY_CEILING for each in screened if each.view == _NOISE]
-    if not layers.noise_grams or forgets == [False]:
+    """Of filters, by whether noise makes the network forget; truncations if it takes none."""
+    if not layers.noise_grams:
         return [TRUNCATIONS]
-    return [DENOISINGS] if forgets else [TRUNCATIONS, DENOISINGS]
-
-
-def _for_readouts(loss_of: dict[Filter, float]) -> Filter:
-    """The filter of least loss, or the next stronger denoising.
-
-    Measured (docs/LOG.md): readouts that are fitted behind a denoising want more of it than
-    the own head, which was made for all that the layers tell.
-    """
-    best = min(loss_of, key=loss_of.__getitem__)
-    stronger = dict(pairwise((UNTOUCHED, *DENOISINGS))).get(best)
-    return stronger if stronger in loss_of else best
+    forgets = [each.memorisation <= MEMORY_CEILING for each in screened if each.view == _NOISE]
+    return kinds_of_filters(forgets=forgets[0] if forgets else None)
 
 
 def _layer_moments(survey: Survey, seed: int, *, needed: bool, noisy: bool) -> LayerMoments:
@@ -221,7 +221,3 @@ def _nothing_to_filter(layers: LayerMoments) -> DataError:
         wanted='for depth="all" one layer or more that gives weight x input + bias',
         advice='Use depth="head", which cuts the features alone',
     )
-
-
-def _logits(model: nn.Module, jury: Jury) -> Tensor:
-    return torch.cat([logits_of(model, batch.inputs).cpu() for batch in jury.batches])

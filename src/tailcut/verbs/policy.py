@@ -1,0 +1,159 @@
+"""The policy of a repair: every choice that it makes for the caller, and every number in it.
+
+1. Views. Those are used that change what is seen little (in a strongly truncated network, which
+   has little memory to lose, predictions survive them) and under which the network has forgotten
+   most labels it memorised; of these the four that it remembers least under.
+2. Filters. If noise in the inputs makes the network forget, its layers are denoised, else
+   truncated. Readouts are fitted behind no filter, behind the default one, and behind the one
+   that the own head does best behind on the held-out labels.
+3. Targets. LDA and the nearest class mean are fitted to the labels as they are given, to the true
+   ones as they are inferred in one or four rounds, and after two rounds of self-training.
+4. Candidates. Those readouts in all directions, the own head behind each filter, and the own head
+   in the untouched network's spectrum at every rank, four to an octave: the paper's cut.
+5. Choice. By held-out log loss, each candidate under the label noise that it explains the labels
+   best by: the default candidate, unless another leads it by a standard error.
+6. Verdict. Cut, if the choice makes that loss fall for sure, or if a tenth of the labels are wrong
+   by it and the network remembers its own. Else leave.
+7. Without a holdout nobody can tell a good filter from a harmful one, so there is none: LDA on the
+   labels inferred in four rounds is cut to, if a tenth of the labels look wrong. Else the verdict
+   is unknown.
+
+What each number rests on is in docs/LOG.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tailcut.network.filters import UNTOUCHED, Filter
+from tailcut.verbs.targets import Targets
+
+if TYPE_CHECKING:
+    from tailcut.verbs.candidates import Cut
+
+MEMORY_CEILING = 0.65
+"""Memorisation under a view that still lets most labels go (docs/LOG.md)."""
+
+CONTENT_FLOOR = 0.6
+"""Share of the predictions that survive a view, relative to the view that keeps most of them."""
+
+MOST_VIEWS = 4
+"""Views that readouts are fitted on: each is one more pass over the training data."""
+
+TRUNCATIONS = tuple(Filter(strength) for strength in (10_000.0, 3_000.0, 1_000.0, 300.0))
+"""By the size of a layer's inputs alone: half a decade apart."""
+
+DENOISINGS = tuple(Filter(denoising=weight) for weight in (1.0, 2.0, 4.0))
+"""By what noise in the network's input changes about a layer's: each twice the one before."""
+
+DEFAULT_FILTERS = {TRUNCATIONS: TRUNCATIONS[1], DENOISINGS: DENOISINGS[1]}
+"""What is likely to be best, and costs clean networks hardly anything (docs/LOG.md)."""
+
+FEW_ROUNDS, MANY_ROUNDS = 1, 4
+"""Of inferring the true labels by expectation maximisation (docs/LOG.md)."""
+
+SELF_TRAINING = 2
+"""Rounds of self-training: fewer leave memory in, more lose rare classes (docs/LOG.md)."""
+
+SURE = 2.576
+"""Standard errors to be sure of a difference: two-sided, 99 %."""
+
+NOISY = 0.1
+"""Share of wrong labels from which on a network that remembers its labels is cut (docs/LOG.md)."""
+
+REMEMBERS = 0.1
+"""Memorisation of the training samples from which on a network has wrong labels to lose."""
+
+FITTED = ("lda", "centroid")
+"""Readouts that are fitted unless the caller names one: ridge has LDA's directions."""
+
+TARGETS = (
+    Targets(),
+    Targets(FEW_ROUNDS),
+    Targets(MANY_ROUNDS),
+    Targets(0, SELF_TRAINING),
+    Targets(MANY_ROUNDS, SELF_TRAINING),
+)
+"""What they are fitted to."""
+
+DEFAULT_TARGETS = Targets(FEW_ROUNDS)
+"""What the default candidate, LDA in all directions behind the default filter, is fitted to."""
+
+UNSEEN_TARGETS = Targets(MANY_ROUNDS)
+"""What it is fitted to without a holdout: more rounds let more of the memory go."""
+
+
+def views_kept(measured: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the views to use, least memory first.
+
+    Args:
+        measured: Content and memorisation of each.
+    """
+    floor = CONTENT_FLOOR * max((content for content, _ in measured), default=0)
+    passing = [
+        place
+        for place, (content, memory) in enumerate(measured)
+        if content >= floor and memory <= MEMORY_CEILING
+    ]
+    return sorted(passing, key=lambda place: measured[place][1])[:MOST_VIEWS]
+
+
+def kinds_of_filters(*, forgets: bool | None) -> list[tuple[Filter, ...]]:
+    """Denoisings, truncations, or both where it was not measured whether noise helps.
+
+    Args:
+        forgets: Whether noise in the inputs makes the network forget the labels it memorised.
+    """
+    if forgets is None:
+        return [TRUNCATIONS, DENOISINGS]
+    return [DENOISINGS] if forgets else [TRUNCATIONS]
+
+
+def filters_for_readouts(loss_of: Mapping[Filter, float], default: Filter) -> list[Filter]:
+    """Filters to fit readouts behind, the default last.
+
+    Args:
+        loss_of: Held-out log loss of the own head behind each filter.
+        default: See `DEFAULT_FILTERS`.
+    """
+    best = min(loss_of, key=loss_of.__getitem__)
+    found = [*({UNTOUCHED} & set(loss_of)), best]
+    return [each for each in dict.fromkeys(found) if each != default] + [default]
+
+
+def default_of(candidates: Sequence[Cut], default: Filter) -> int:
+    """The place of the candidate that is taken unless another leads.
+
+    LDA in all directions behind the default filter, on labels inferred in one round; of options
+    that leave it out, what is nearest to it.
+    """
+
+    def near(place: int) -> tuple[object, ...]:
+        each = candidates[place]
+        one, given = each.targets == DEFAULT_TARGETS, each.targets == Targets()
+        features = each.changes_features
+        return each.filter == default, each.readout == "lda", one, given, features, each.rank
+
+    return max(range(len(candidates)), key=near)
+
+
+def gains(fall: float, error: float, *, wrong: float, memorisation: float) -> bool:
+    """Whether the choice is cut to, by the held-out labels.
+
+    Args:
+        fall: Of the mean held-out log loss, in nats, cross-fitted.
+        error: Its standard error.
+        wrong: Share of the held-out labels that are wrong by the choice.
+        memorisation: m on the training samples.
+    """
+    return fall > SURE * error or (wrong >= NOISY and memorisation > REMEMBERS)
+
+
+def gains_unseen(wrong: float) -> bool:
+    """Whether the default candidate is cut to where no held-out labels tell.
+
+    Args:
+        wrong: Share of the training labels that are wrong, as they are inferred.
+    """
+    return wrong >= NOISY

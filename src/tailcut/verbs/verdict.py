@@ -1,0 +1,97 @@
+"""The verdict: cut, leave, or unknown with what to bring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tailcut.numerics.choice import Choice, Gain, Verdict
+from tailcut.verbs.candidates import Candidate
+from tailcut.verbs.evaluation import Evaluation
+from tailcut.verbs.missing import cost_of_missing_bias
+from tailcut.verbs.options import Options
+from tailcut.verbs.policy import gains, gains_unseen
+from tailcut.verbs.preparation import Holdout
+
+_UNCHECKED = "not checked on held-out labels"
+_BRING = "bring 500 held-out samples, noisy labels will do"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do.
+
+    Attributes:
+        verdict: "cut", "leave" or "unknown".
+        chosen: The untouched network unless the verdict is "cut".
+        reason: Why, in one sentence.
+        gain: On true labels by held-out given ones that did not choose; None without them.
+    """
+
+    verdict: Verdict
+    chosen: Candidate
+    reason: str
+    gain: Gain | None = None
+
+
+def decide(evaluation: Evaluation, options: Options) -> Decision:
+    """Read the verdict off the candidates, by the policy.
+
+    A cut whose readout and rank the caller named is made whatever it gains.
+    """
+    choice, holdout = evaluation.choice, evaluation.holdout
+    if choice is None or holdout is None:
+        decision = _unseen(evaluation, options)
+    else:
+        decision = _held_out(evaluation, choice, holdout, options)
+    return replace(decision, reason=decision.reason + cost_of_missing_bias(evaluation))
+
+
+def _held_out(
+    evaluation: Evaluation, choice: Choice, holdout: Holdout, options: Options
+) -> Decision:
+    best, untouched = evaluation.best, evaluation.untouched
+    memorisation = evaluation.preparation.survey.memorisation or 0.0
+    wrong = (
+        ""
+        if evaluation.noise is None
+        else f", {_percent(evaluation.noise.rate)} of them look wrong"
+    )
+    numbers = (
+        f"{choice.gain} on {holdout}, corrected for label noise; their log loss falls by "
+        f"{choice.fall:.3f} ± {choice.error:.3f}{wrong}"
+    )
+    cut = best is not untouched and gains(
+        choice.fall, choice.error, wrong=choice.wrong, memorisation=memorisation
+    )
+    if options.asked or cut:
+        asked = ", as asked for" if options.asked else ""
+        reason = f"{evaluation.describe(best)}{asked}: {numbers}"
+        return Decision("cut", best, reason, choice.gain)
+    reason = f"no cut gains for sure ({numbers}); nothing is changed"
+    return Decision("leave", untouched, reason, choice.gain)
+
+
+def _unseen(evaluation: Evaluation, options: Options) -> Decision:
+    """Without held-out labels."""
+    best, described = evaluation.best, evaluation.describe(evaluation.best)
+    if options.asked:
+        return Decision("cut", best, f"{described}, as asked for: {_UNCHECKED}")
+    estimate = evaluation.estimate
+    if estimate is None:
+        doubt = "without held-out labels no cut can be judged"
+    elif not estimate.above_chance:
+        doubt = "the features tell too little of the training labels to judge a cut by them"
+    else:
+        found = f"{_percent(estimate.noise.rate)} of the training labels look wrong"
+        if gains_unseen(estimate.noise.rate):
+            return Decision("cut", best, f"{described}: {_UNCHECKED}; {found}")
+        doubt = f"{found}, too few to cut without held-out labels"
+        if not evaluation.preparation.tells_noise:
+            doubt = (
+                "how many labels are wrong cannot be told where the network remembers them so well"
+            )
+    return Decision("unknown", evaluation.untouched, f"{doubt}; {_BRING}")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
