@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tailcut.numerics.draws import numpy_generator
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 
 
 def marchenko_pastur_rank(spectrum: Spectrum) -> int:
@@ -50,7 +50,7 @@ def gavish_donoho_rank(spectrum: Spectrum) -> int:
 
 
 def parallel_analysis_rank(
-    moments: Moments, *, draws: int = 20, quantile: float = 0.95, seed: int = 0
+    moments: Statistics, *, draws: int = 20, quantile: float = 0.95, seed: int = 0
 ) -> int:
     """Leading eigenvalues that exceed those of independent features (Horn 1965).
 

@@ -11,6 +11,7 @@ from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.surgery import equivalence, folded
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
+from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.inference import GIVEN
 from tailcut.verbs.readouts import features_of, own_head
 from tailcut.verbs.weighed import Weighed
@@ -69,7 +70,7 @@ def cut(weighed: Weighed, index: int) -> Cut:
     return Cut(before, probe, model, difference)
 
 
-def _moments(weighed: Weighed, behind: Filter, before: nn.Module) -> Moments:
+def _moments(weighed: Weighed, behind: Filter, before: nn.Module) -> Statistics:
     """Of the features that the own head reads: all training samples, else the sample."""
     survey = weighed.groundwork.survey
     if behind == UNTOUCHED:

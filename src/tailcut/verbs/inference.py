@@ -13,8 +13,8 @@ from tailcut._typing import Batches
 from tailcut.errors import DataError
 from tailcut.numerics.crossfit import Folds
 from tailcut.numerics.latent import Latent, Reading
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.groundwork import Groundwork
 from tailcut.verbs.viewing import fold_moments
 
@@ -71,7 +71,7 @@ class Inferred:
     """
 
     spectrum: Spectrum
-    moments: dict[Material, Moments]
+    moments: dict[Material, Statistics]
     readings: dict[Material, Reading]
 
     @property

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from tailcut.network.batches import Batch
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.origin import through_origin
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.inference import GIVEN, Inferred, Material
 
 READOUTS = ("project", "centroid", "ridge", "lda")
@@ -72,7 +72,7 @@ def with_bias(name: str, inferred: Inferred, material: Material, head: Head) -> 
     return _FITS[name](moments, moments.label_sets[-1], spectrum=spectrum)
 
 
-def own_head(moments: Moments, head: Head, model: nn.Module) -> Readout:
+def own_head(moments: Statistics, head: Head, model: nn.Module) -> Readout:
     """The head that is in the model, in the directions of its features."""
     weight_KD, bias_K = head.parameters(model)
     return Readout.project(Spectrum.of(moments, centred=head.bias), weight_KD, bias_K)
