@@ -12,8 +12,9 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from network_reference import images, patches_by_unfold, second_moment, seeded, state_of
 from tailcut.errors import DataError
-from tailcut.network.filters import Filter, LayerMoments, truncate_layers
-from tailcut.network.layer_moments import Coverage
+from tailcut.network.filters import Filter, truncate_layers
+from tailcut.network.layer_moments import LayerMoments
+from tailcut.network.layer_statistics import Coverage
 from tailcut.network.layers import KINDS, layers_in
 from tailcut.network.stream import logits_of
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from tailcut.network.layer_moments import Coverage
+from tailcut.network.layer_statistics import Coverage
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.latent import Noise

@@ -15,10 +15,10 @@ from tailcut.network.batches import Batch
 from tailcut.network.filters import (
     UNTOUCHED,
     Filter,
-    LayerMoments,
     truncated_copy,
 )
-from tailcut.network.layer_moments import Coverage
+from tailcut.network.layer_moments import LayerMoments
+from tailcut.network.layer_statistics import Coverage
 from tailcut.network.stream import logits_of
 from tailcut.network.views import VIEWS, View, Views, as_views
 from tailcut.numerics.draws import torch_generator
