@@ -330,7 +330,7 @@ def test_only_the_hooks_of_others_stay():
 
 
 def test_each_kind_knows_its_modules_by_itself():
-    assert len(KINDS) == 4
+    assert [kind.__name__ for kind in KINDS][:2] == ["LinearLayer", "Convolution"]
     model = nn.Sequential(
         nn.Linear(2, 2), nn.Conv1d(2, 2, 1), nn.MultiheadAttention(2, 1), nn.ReLU()
     )
