@@ -24,7 +24,7 @@ class Readout:
     """z = A (h - mean); logits at rank r = offsets_r + sum_{i<=r} z_i gains_i.
 
     Attributes:
-        name: "project", "ridge", "centroid" or "lda".
+        name: "project", or that of `tailcut.numerics.fits.FITS`.
         rotation_RD: A; row i needs only the leading i principal directions.
         gains_RK: What component i adds to each logit.
         offsets_RK: Row r - 1 is the constant at rank r.

@@ -11,15 +11,12 @@ from torch import Tensor, nn
 from tailcut.network.batches import Batch
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.network.head import Head
+from tailcut.numerics.fits import fitted
 from tailcut.numerics.origin import through_origin
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.inference import GIVEN, Inferred, Material
-
-READOUTS = ("project", "centroid", "ridge", "lda")
-
-_FITS = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def with_bias(name: str, inferred: Inferred, material: Material, head: Head) -> 
     """
     moments = inferred.moments[material]
     spectrum = inferred.spectrum if head.bias else Spectrum.of(moments, centred=False)
-    return _FITS[name](moments, moments.label_sets[-1], spectrum=spectrum)
+    return fitted(name, moments, moments.label_sets[-1], spectrum)
 
 
 def own_head(moments: Statistics, head: Head, model: nn.Module) -> Readout:

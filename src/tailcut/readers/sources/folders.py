@@ -9,12 +9,19 @@ from pathlib import Path
 from tailcut.errors import SpecError
 from tailcut.readers.found import Found
 from tailcut.readers.images import pictures
+from tailcut.readers.registry import Reading, source
 from tailcut.readers.words import existing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """Those of torchvision's ImageFolder, and .gif."""
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "holdout"}
+
+
+@source("imagefolder", "DIR")
+def _word(root: str, reading: Reading) -> Found:
+    del reading
+    return folder(root)
 
 
 def folder(root: str) -> Found:
