@@ -32,7 +32,8 @@ def inputs_and_labels() -> tuple[torch.Tensor, torch.Tensor]:
 def rows(tmp_path):
     """A file of numbers, the last of each line its label."""
     inputs_ND, labels_N = inputs_and_labels()
-    lines = [" ".join(map(str, [*row.tolist(), int(k)])) for row, k in zip(inputs_ND, labels_N)]
+    table = torch.cat([inputs_ND, labels_N[:, None]], 1).tolist()
+    lines = [" ".join(map(str, [*row[:-1], int(row[-1])])) for row in table]
     (tmp_path / "rows.txt").write_text("\n".join(lines))
     return tmp_path / "rows.txt"
 

@@ -34,11 +34,8 @@ class Run:
     def __post_init__(self) -> None:
         _at_least("seed", self.seed, 0, "Choose another seed")
         if self.seed > LARGEST_SEED:
-            raise SpecError(
-                f"--seed {self.seed}",
-                wanted=f"{LARGEST_SEED} or less",
-                advice="Choose another seed",
-            )
+            wanted = f"{LARGEST_SEED} or less"
+            raise SpecError(f"--seed {self.seed}", wanted=wanted, advice="Choose another seed")
         if self.out is not None and not self.out.strip("\0 "):
             raise SpecError(
                 f"--out {self.out!r}",
@@ -104,11 +101,8 @@ class Dials:
     def __post_init__(self) -> None:
         known = ("auto", *fits.names())
         if self.readout not in known:
-            raise SpecError(
-                f"--readout {self.readout}",
-                wanted=f"one of {', '.join(known)}",
-                advice="Correct the name",
-            )
+            wanted = f"one of {', '.join(known)}"
+            raise SpecError(f"--readout {self.readout}", wanted=wanted, advice="Correct the name")
         if self.rank != "auto":
             _at_least("rank", self.rank, 1, "Choose another rank, or auto")
 
