@@ -34,7 +34,7 @@ from tailcut.lab.data.problems import Problem
 from tailcut.network.stream import device_of
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
-from tailcut.verbs.groundwork import lay
+from tailcut.verbs.preparation import prepare
 from tailcut.verbs.survey import survey
 from tailcut.verbs.viewing import fold_moments
 
@@ -271,10 +271,16 @@ def true_labels(case: Case) -> dict[str, float]:
     found = survey(
         case.network, case.batches("train"), case.batches("holdout"), device=None, seed=0, step=step
     )
-    ground = lay(found, "auto", "auto", seed=0, step=step)
-    model = ground.network(ground.gentle)
+    prepared = prepare(found, "auto", "auto", seed=0, step=step)
+    model = prepared.network(prepared.default)
     folds = fold_moments(
-        model, found.head, case.batches("true"), ground.views, n=found.moments.n, seed=0, step=step
+        model,
+        found.head,
+        case.batches("true"),
+        prepared.views,
+        n=found.moments.n,
+        seed=0,
+        step=step,
     )
     behind = case.subject(model)
     return {

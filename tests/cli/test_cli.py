@@ -160,8 +160,8 @@ def test_a_run_without_out_gets_a_new_directory_under_runs(tmp_path, monkeypatch
     [
         (
             "repair lab:mlp --data nothing",
-            "no data called 'nothing'; wanted digits, imagefolder:DIR, parquet:FILE, csv:FILE, "
-            "tsv:FILE, npz:FILE, hf:NAME or package.module:factory, each perhaps with [a:b]. "
+            "no data called 'nothing'; wanted digits, csv:FILE, hf:NAME, imagefolder:DIR, "
+            "npz:FILE, parquet:FILE, tsv:FILE or package.module:factory, each perhaps with [a:b]. "
             "Correct DATA.",
         ),
         (

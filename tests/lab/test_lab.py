@@ -21,8 +21,8 @@ from tailcut.lab.training.experiment import STATES, conduct, save
 from tailcut.lab.training.networks import Attention, build
 from tailcut.lab.training.recipe import OPTIMISERS, SCHEDULES, Recipe
 from tailcut.lab.training.sgd import flipped_and_cropped, train
-from tailcut.network.filters import LayerMoments
 from tailcut.network.head import find_head
+from tailcut.network.layer_moments import LayerMoments
 from tailcut.network.stream import accuracy
 
 

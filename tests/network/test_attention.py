@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from network_reference import filtered_by_eigenvectors, same_state, seeded, state_of
-from tailcut.network.filters import Filter, LayerMoments, truncate_layers
+from tailcut.network.filters import Filter, truncate_layers
+from tailcut.network.layer_moments import LayerMoments
 from tailcut.network.stream import logits_of
 
 WIDTH, HEADS, TOKENS = 8, 2, 5

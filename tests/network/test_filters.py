@@ -22,10 +22,10 @@ from network_reference import (
 from tailcut.network.filters import (
     UNTOUCHED,
     Filter,
-    LayerMoments,
     truncate_layers,
     truncated_copy,
 )
+from tailcut.network.layer_moments import LayerMoments
 
 
 def second_of(groups: int, width: int, rank: int, seed: int = 0) -> torch.Tensor:

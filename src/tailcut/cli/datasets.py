@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tailcut._typing import Batches
+from tailcut.cli.words import data
 from tailcut.errors import SpecError
-from tailcut.lab.data.problems import digits
-from tailcut.readers.arrays import npz
 from tailcut.readers.classes import Classes
-from tailcut.readers.columns import Columns
-from tailcut.readers.folders import folder
 from tailcut.readers.found import Found
-from tailcut.readers.hub import hub
 from tailcut.readers.numbering import numbered
-from tailcut.readers.parquet import parquet
+from tailcut.readers.registry import Reading
 from tailcut.readers.rows import Rows
-from tailcut.readers.separated import separated
-from tailcut.readers.words import factory, is_module
+from tailcut.readers.words import factory, forms, is_module, match
 
 __all__ = ["Reading", "Rows", "of_run", "rows"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the DATA words of a run are read.
-
-    Attributes:
-        columns: Of tables.
-        classes: Numbers of the class names: of a class map, or as in the training data.
-        network: The names a network has for its own classes; asked where nothing else says
-            which number a name has.
-    """
-
-    columns: Columns = field(default_factory=Columns)
-    classes: Classes | None = None
-    network: Classes | None = None
 
 
 def of_run(words: Sequence[Any], reading: Reading) -> list[Any]:
@@ -104,32 +82,16 @@ def rows(word: str, reading: Reading | None = None, *, first: bool = True) -> Ro
 
 
 def _read(plain: str, word: str, reading: Reading) -> Found | Rows | Batches:
+    words = data()
+    found = match(words, plain)
+    if found is not None:
+        opens, rest = found
+        return opens(rest, reading)
     kind, _, rest = plain.partition(":")
-    if plain == "digits":
-        samples = digits()
-        return Rows(samples.inputs, samples.given, "tensor")
-    if kind in _DATA and rest:
-        return _DATA[kind](rest, reading)
     if rest and is_module(kind):
         return factory(plain)
     raise SpecError(
         f"no data called {word!r}",
-        wanted=f"digits, {', '.join(f'{each}:{_FORMS[each]}' for each in _DATA)} or "
-        "package.module:factory, each perhaps with [a:b]",
+        wanted=f"{forms(words)}, each perhaps with [a:b]",
         advice="Correct DATA",
     )
-
-
-def _separated(path: str, reading: Reading, *, tabs: bool) -> Found:
-    return separated(path, reading.columns, reading.classes or reading.network, tabs=tabs)
-
-
-_DATA: dict[str, Callable[[str, Reading], Found]] = {
-    "imagefolder": lambda root, _reading: folder(root),
-    "parquet": lambda path, reading: parquet(path, reading.columns),
-    "csv": partial(_separated, tabs=False),
-    "tsv": partial(_separated, tabs=True),
-    "npz": lambda path, _reading: npz(path),
-    "hf": lambda name, reading: hub(name, reading.columns),
-}
-_FORMS = {kind: {"imagefolder": "DIR", "hf": "NAME"}.get(kind, "FILE") for kind in _DATA}

@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,8 @@ from tailcut.cli.options import (
     Run,
     Training,
 )
+from tailcut.cli.words import data_told, model_forms, readouts_told
 from tailcut.errors import TailcutError, TailcutWarning, out_of_memory
-
-MODEL = "torchvision:NAME, timm:NAME, hf:DIR_OR_ID, lab:NAME or package.module:factory"
 
 _NO_PLACE = {
     errno.EACCES,
@@ -56,13 +55,16 @@ class Command:
     Attributes:
         does: For the help.
         groups: Dataclasses whose fields are its options.
-        positional: A word that stands without a dash, and its help.
+        positional: A word that stands without a dash, and what tells its help.
     """
 
     does: str
     groups: tuple[type, ...]
-    positional: tuple[str, str] | None = None
+    positional: tuple[str, Callable[[], str]] | None = None
 
+
+_TOLD = {Inputs: data_told, Dials: readouts_told}
+"""What the help says at its end of words that the options of a dataclass take."""
 
 SWITCHES = {
     "augment": "Flip and crop the images while training.",
@@ -81,22 +83,22 @@ COMMANDS = {
     "diagnose": Command(
         "Look at a network: spectrum, memorisation, noise, and whether a cut would help.",
         (Inputs, Dials, Run),
-        ("model", MODEL),
+        ("model", model_forms),
     ),
     "repair": Command(
         "Cut memorised label noise out of a trained network.",
         (Inputs, Dials, Run),
-        ("model", MODEL),
+        ("model", model_forms),
     ),
     "audit": Command(
         "Find wrong labels in the training data.",
         (Inputs, Audited, Run),
-        ("model", MODEL),
+        ("model", model_forms),
     ),
     "report": Command(
         "Write report.html again from the result.json of a run.",
         (Run,),
-        ("directory", "the run's directory"),
+        ("directory", lambda: "the run's directory"),
     ),
 }
 
@@ -217,7 +219,7 @@ def _parsed(arguments: Sequence[str]) -> tuple[str, dict[str, Any], str]:
     if command.positional and command.positional[0] not in chosen:
         word = command.positional[0].upper()
         raise TailcutError(
-            f"no {word}", wanted=command.positional[1], advice=f"See tailcut {path[-1]} --help"
+            f"no {word}", wanted=command.positional[1](), advice=f"See tailcut {path[-1]} --help"
         )
     options: dict[str, Any] = {
         group.__name__.lower(): group(**{each.name: chosen[each.name] for each in fields(group)})
@@ -267,11 +269,14 @@ def _subparser(command: Command) -> Any:
 
     from tailcut.cli.configs import ConfigFile
 
-    parser = ArgumentParser(description=command.does, exit_on_error=False)
+    told = [tell() for group, tell in _TOLD.items() if group in command.groups]
+    parser = ArgumentParser(
+        description=command.does, epilog=" ".join(told) or None, exit_on_error=False
+    )
     parser.add_argument("--config", action=ConfigFile, help="YAML file of any of these options")
     if command.positional:
-        name, told = command.positional
-        parser.add_argument(name, nargs="?", type=str, default=SUPPRESS, help=told)
+        name, forms = command.positional
+        parser.add_argument(name, nargs="?", type=str, default=SUPPRESS, help=forms())
     for group in command.groups:
         switches: set[str | int] = {each.name for each in fields(group) if each.default is False}
         parser.add_class_arguments(group, as_group=False, skip=switches)

@@ -1,25 +1,32 @@
-"""The MODEL words of the command line: a name and a weights file become a network."""
+"""The MODEL words of the command line: a name and a weights file become a network.
+
+A word is a function here under `model`. Importing this imports no torch, which the help needs.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from tailcut.errors import DataError, SpecError, TailcutError, out_of_memory
-from tailcut.lab.training.networks import build
-from tailcut.network.modules import network_in
-from tailcut.network.pretrained import opened
-from tailcut.network.weights import load_weights
+from tailcut.errors import SpecError, TailcutError, out_of_memory
 from tailcut.readers.classes import Classes
-from tailcut.readers.words import Collate, extra, factory, is_module, readable
+from tailcut.readers.words import (
+    Collate,
+    Word,
+    extra,
+    factory,
+    forms,
+    is_module,
+    match,
+    readable,
+)
 
-Make: TypeAlias = Callable[[Any, int | None], nn.Module]
+if TYPE_CHECKING:
+    from torch import nn
+
+Make: TypeAlias = "Callable[[Any, int | None], nn.Module]"
 
 
 @dataclass(frozen=True)
@@ -38,26 +45,45 @@ class Opened:
     names: Classes | None = None
 
 
+MODELS: dict[str, Word[Callable[[str], Opened]]] = {}
+"""The MODEL words that are registered, by name."""
+
+
+def model(name: str, form: str) -> Callable[[Callable[[str], Opened]], Callable[[str], Opened]]:
+    """Register what opens a MODEL word, so that `name:form` can be given as MODEL.
+
+    Args:
+        name: Before the colon.
+        form: What stands behind it, for messages: NAME, DIR_OR_ID; empty if there is no colon.
+    """
+
+    def register(opens: Callable[[str], Opened]) -> Callable[[str], Opened]:
+        MODELS[name] = Word(form, opens)
+        return opens
+
+    return register
+
+
 def network(word: str) -> Opened:
     """MODEL, not yet built.
 
     Raises:
         SpecError: A word that names nothing, or an extra that is not installed.
     """
-    kind, _, rest = word.partition(":")
-    if kind in _MODELS and rest:
+    found = match(MODELS, word)
+    if found is not None:
+        opens, rest = found
         with readable(word):
-            opened = _MODELS[kind](rest)
+            opened = opens(rest)
         return replace(opened, make=_telling(word, opened.make))
+    kind, _, rest = word.partition(":")
     if rest and is_module(kind):
+        from tailcut.cli.items import images_of
+        from tailcut.network.modules import network_in
+
         made = network_in(factory(word))
-        image = _each(lambda image: _tensor(image.convert(_mode(made) or image.mode)))
-        return Opened({**_PLAIN, "image": image}, lambda _inputs, _classes: made)
-    raise SpecError(
-        f"no model called {word!r}",
-        wanted="torchvision:NAME, timm:NAME, hf:DIR_OR_ID, lab:NAME or package.module:factory",
-        advice="Correct MODEL",
-    )
+        return Opened(images_of(made), lambda _inputs, _classes: made)
+    raise SpecError(f"no model called {word!r}", wanted=forms(MODELS), advice="Correct MODEL")
 
 
 def weighted(opened: Opened, inputs: Any, classes: int, weights: str | None) -> nn.Module:
@@ -66,6 +92,8 @@ def weighted(opened: Opened, inputs: Any, classes: int, weights: str | None) -> 
     Raises:
         StoreError: Weights that do not fit, are damaged, or would run code.
     """
+    from tailcut.network.weights import load_weights
+
     model = opened.make(inputs, None if weights is None else classes)
     if weights is not None:
         load_weights(model, weights)
@@ -93,20 +121,10 @@ def _telling(word: str, make: Make) -> Make:
     return build
 
 
-def _lab(name: str) -> Opened:
-    def make(inputs: Any, classes: int | None) -> nn.Module:
-        if classes is None:
-            raise SpecError(
-                f"lab:{name} without weights",
-                wanted="a trained network",
-                advice="Pass --weights RUN/last.safetensors, as tailcut lab train writes it",
-            )
-        return build(name, tuple(inputs.shape[1:]), classes)
-
-    return Opened(_PLAIN, make)
-
-
+@model("torchvision", "NAME")
 def _torchvision(name: str) -> Opened:
+    from tailcut.cli.items import images
+
     models = extra("torchvision", "images").models
     if name not in models.list_models():
         raise SpecError(
@@ -121,10 +139,13 @@ def _torchvision(name: str) -> Opened:
             return models.get_model(name, weights="DEFAULT")
         return models.get_model(name, weights=None, num_classes=classes)
 
-    return Opened({**_PLAIN, "image": _each(lambda image: transform(image.convert("RGB")))}, make)
+    return Opened(images(transform), make)
 
 
+@model("timm", "NAME")
 def _timm(name: str) -> Opened:
+    from tailcut.cli.items import images
+
     timm = extra("timm", "timm")
     if not timm.is_model(name):
         raise SpecError(
@@ -142,16 +163,20 @@ def _timm(name: str) -> Opened:
             return timm.create_model(name, pretrained=True)
         return timm.create_model(name, pretrained=False, num_classes=classes)
 
-    return Opened({**_PLAIN, "image": _each(lambda image: transform(image.convert("RGB")))}, make)
+    return Opened(images(transform), make)
 
 
+@model("hf", "DIR_OR_ID")
 def _hub(name: str) -> Opened:
     """A folder or hub name; a classifier of text if it comes with a tokenizer, else of images."""
+    from tailcut.cli.items import coloured, grey
+    from tailcut.network.pretrained import opened
+
     transformers = extra("transformers", "hf")
     kind = transformers.AutoConfig.from_pretrained(name)
     names = kind.architectures or [""]
     if "ImageClassification" in names[0]:
-        seen = _grey if getattr(kind, "num_channels", 3) == 1 else _coloured
+        seen = grey if getattr(kind, "num_channels", 3) == 1 else coloured
         processor = transformers.AutoImageProcessor.from_pretrained(name)
         auto = transformers.AutoModelForImageClassification
         collate: dict[str, Collate] = {
@@ -168,13 +193,21 @@ def _hub(name: str) -> Opened:
     return Opened(collate, lambda _inputs, _classes: opened(auto, name), _names(kind))
 
 
-def _coloured(image: Any) -> Any:
-    return image.convert("RGB")
+@model("lab", "NAME")
+def _lab(name: str) -> Opened:
+    from tailcut.cli.items import PLAIN
+    from tailcut.lab.training.networks import build
 
+    def make(inputs: Any, classes: int | None) -> nn.Module:
+        if classes is None:
+            raise SpecError(
+                f"lab:{name} without weights",
+                wanted="a trained network",
+                advice="Pass --weights RUN/last.safetensors, as tailcut lab train writes it",
+            )
+        return build(name, tuple(inputs.shape[1:]), classes)
 
-def _grey(image: Any) -> np.ndarray:
-    """With its one channel, which processors of transformers 4 do not add themselves."""
-    return np.array(image.convert("L"))[None]
+    return Opened(PLAIN, make)
 
 
 def _names(config: Any) -> Classes | None:
@@ -186,44 +219,3 @@ def _names(config: Any) -> Classes | None:
     if general or len(set(names)) < len(names):
         return None
     return Classes.ordered(names, "the network's own configuration")
-
-
-def _mode(model: Any) -> str | None:
-    """Of the images that the first convolution of a network reads, if it has one."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    first = next((each for each in modules if isinstance(each, nn.Conv2d)), None)
-    return None if first is None else {1: "L", 3: "RGB"}.get(first.in_channels)
-
-
-def _each(transform: Callable[[Any], Tensor]) -> Collate:
-    def collate(items: list[Any]) -> Tensor:
-        tensors = [transform(item) for item in items]
-        shapes = {tuple(tensor.shape) for tensor in tensors}
-        if len(shapes) > 1:
-            raise DataError(
-                f"inputs of the shapes {', '.join(map(str, sorted(shapes)))} in one batch",
-                wanted="one shape",
-                advice="Resize the images, or pass a factory package.module:function",
-            )
-        return torch.stack(tensors)
-
-    return collate
-
-
-def _tensor(item: Any) -> Tensor:
-    """Pixels (uint8 tensors, PIL images) as floats 0..1, channels first; others as they are."""
-    if isinstance(item, Tensor):
-        pixels = item
-    else:
-        array = np.array(item)
-        pixels = torch.from_numpy(array[..., None] if array.ndim == 2 else array).movedim(-1, 0)
-    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
-
-
-_PLAIN: dict[str, Collate] = {"tensor": _each(_tensor), "image": _each(_tensor)}
-_MODELS: dict[str, Callable[[str], Opened]] = {
-    "lab": _lab,
-    "torchvision": _torchvision,
-    "timm": _timm,
-    "hf": _hub,
-}

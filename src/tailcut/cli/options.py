@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tailcut.errors import SpecError
+from tailcut.numerics import fits
 
 LARGEST_SEED = 2**63 - 1
 """Of any generator of torch, and of 64 bits in any file."""
@@ -33,11 +34,8 @@ class Run:
     def __post_init__(self) -> None:
         _at_least("seed", self.seed, 0, "Choose another seed")
         if self.seed > LARGEST_SEED:
-            raise SpecError(
-                f"--seed {self.seed}",
-                wanted=f"{LARGEST_SEED} or less",
-                advice="Choose another seed",
-            )
+            wanted = f"{LARGEST_SEED} or less"
+            raise SpecError(f"--seed {self.seed}", wanted=wanted, advice="Choose another seed")
         if self.out is not None and not self.out.strip("\0 "):
             raise SpecError(
                 f"--out {self.out!r}",
@@ -90,17 +88,21 @@ class Dials:
         views: auto, or names with commas between them: flip, shift, flip+shift, rotate,
             noise/4, noise/2, noise*3/4; none for none.
         depth: head (the penultimate features only), all (every layer) or auto.
-        readout: How classes are read off the kept directions.
+        readout: READOUT, how classes are read off the kept directions.
         rank: Directions to keep, or auto.
     """
 
     clean: str | None = None
     views: str = "auto"
     depth: Literal["auto", "head", "all"] = "auto"
-    readout: Literal["auto", "project", "ridge", "centroid", "lda"] = "auto"
+    readout: str = "auto"
     rank: int | Literal["auto"] = "auto"
 
     def __post_init__(self) -> None:
+        known = ("auto", *fits.names())
+        if self.readout not in known:
+            wanted = f"one of {', '.join(known)}"
+            raise SpecError(f"--readout {self.readout}", wanted=wanted, advice="Correct the name")
         if self.rank != "auto":
             _at_least("rank", self.rank, 1, "Choose another rank, or auto")
 

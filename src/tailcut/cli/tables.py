@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from tailcut.network.filters import Filter
-from tailcut.network.layer_moments import Coverage
+from tailcut.network.layer_statistics import Coverage
 
 
 def verdict(summary: dict[str, Any]) -> Table:

@@ -34,8 +34,8 @@ def reestimate_batchnorm(model: nn.Module, loader: Batches) -> bool:
     It is exact where all samples go through the network at once, and each BatchNorm runs once.
     Where they are too many, they go in groups of 256 or more, whatever the loader's batches:
     then each group is normalised by its own statistics, of which the pooled ones are the sums.
-    Everything stays in evaluation mode (no dropout). A
-    BatchNorm that never runs keeps its statistics.
+    Everything stays in evaluation mode (no dropout). A BatchNorm that never runs keeps its
+    statistics.
 
     Args:
         model: In evaluation mode.
@@ -47,15 +47,11 @@ def reestimate_batchnorm(model: nn.Module, loader: Batches) -> bool:
     Raises:
         DataError: No two samples or positions to have a variance.
     """
-    norms = [
-        module
-        for module in model.modules()
-        if isinstance(module, BatchNorm) and module.running_mean is not None
-    ]
-    if not norms:
+    norms = [each for each in model.modules() if isinstance(each, BatchNorm)]
+    pools = {norm: _Pool(norm) for norm in norms if norm.running_mean is not None}
+    if not pools:
         return False
-    size = _at_once(model, norms, next(read(loader)).inputs)
-    pools = {norm: _Pool(norm) for norm in norms}
+    size = _at_once(model, list(pools), next(read(loader)).inputs)
     with on_input({norm: pool.add for norm, pool in pools.items()}):
         for inputs in _groups(loader, size):
             logits_of(model, inputs)

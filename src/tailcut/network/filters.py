@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches
 from tailcut.network.batchnorm import reestimate_batchnorm
-from tailcut.network.layer_moments import LayerMoments, weights_of
+from tailcut.network.layer_moments import weights_of
+from tailcut.network.layer_statistics import LayerStatistics
 from tailcut.network.layers import layers_in
 from tailcut.numerics.checks import float64
 
@@ -104,7 +105,7 @@ UNTOUCHED = Filter()
 
 
 def truncated_copy(
-    model: nn.Module, moments: LayerMoments, chosen: Filter, batches: Batches
+    model: nn.Module, moments: LayerStatistics, chosen: Filter, batches: Batches
 ) -> nn.Module:
     """A copy with every layer filtered and its BatchNorm statistics taken anew.
 
@@ -122,7 +123,7 @@ def truncated_copy(
     return twin
 
 
-def truncate_layers(model: nn.Module, moments: LayerMoments, chosen: Filter) -> None:
+def truncate_layers(model: nn.Module, moments: LayerStatistics, chosen: Filter) -> None:
     """Filter, in place, every layer whose inputs were seen.
 
     Args:
@@ -131,6 +132,7 @@ def truncate_layers(model: nn.Module, moments: LayerMoments, chosen: Filter) -> 
         chosen: The filter.
     """
     targets = weights_of(layers_in(model))
+    layers = moments.layers
     for name in moments.grams:
-        weight_GOP = float64(moments.layers[name].matrix_GOP)
+        weight_GOP = float64(layers[name].matrix_GOP)
         targets[name].write(chosen(weight_GOP, moments.second_GPP(name), moments.noise_GPP(name)))

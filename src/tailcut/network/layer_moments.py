@@ -6,7 +6,6 @@ import copy
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Inputs
 from tailcut.network.inputs import count, rows
+from tailcut.network.layer_statistics import LayerStatistics
 from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_call
 from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
 from tailcut.network.stream import logits_of
@@ -27,33 +27,11 @@ _CHECKED, _OTHER = 8, 0.75
 """Samples that a copy of the network sees with all weights times another factor than 1."""
 
 
-@dataclass(frozen=True)
-class Coverage:
-    """How many layers, the head aside, the filters reach.
+class LayerMoments(LayerStatistics):
+    """Second moments of the inputs of every linear layer of a network, batch by batch.
 
-    Attributes:
-        filtered: Layers proven to be linear maps, in weights of their own.
-        of: All layers.
-        skipped: Why not the others, by name.
-    """
-
-    filtered: int
-    of: int
-    skipped: dict[str, str]
-
-    def __str__(self) -> str:
-        every = 0 < self.filtered == self.of
-        return "all layers" if every else f"{self.filtered} of {self.of} layers"
-
-
-class LayerMoments:
-    """Uncentred second moments of the inputs of every linear layer, and of what noise changes.
-
-    For a Linear of the inputs themselves, for a convolution of its patches (P = in_channels /
-    groups x kernel area), group by group: 1/m sum p p^T over a random sample of positions, and
-    1/m sum (q - p)(q - p)^T with q what the layer receives there once there is noise in the
-    network's input. The fused input projection of a self-attention counts as a Linear, by the
-    attention's name.
+    The fused input projection of a self-attention counts as a Linear, by the attention's name.
+    No tensor is added to in place: what is read, or derived by `frozen`, stays as it was.
     Products are taken in the layer's own dtype (in half precision float32), sums in float64: a
     filter only has to tell small directions from large ones, unlike the features' own tail.
     A layer is left alone, and named with the reason, if recomputing what it gives from what it
@@ -72,23 +50,19 @@ class LayerMoments:
         skip = set(skip)
         self.model, self.samples, self.seen = model, samples, 0
         self.modules = layers_in(model)
-        self.skipped = obstacles(model, self.modules) | strangers(model, self.modules)
-        self.skipped = {name: why for name, why in self.skipped.items() if name not in skip}
-        self.layers: dict[str, Weight] = {
+        skipped = obstacles(model, self.modules) | strangers(model, self.modules)
+        skipped = {name: why for name, why in skipped.items() if name not in skip}
+        layers = {
             name: weight
             for name, weight in weights_of(self.modules).items()
-            if name not in skip and name not in self.skipped
+            if name not in skip and name not in skipped
         }
-        self.grams: dict[str, Tensor] = {}
-        self.noise_grams: dict[str, Tensor] = {}
+        super().__init__(layers, skipped, {}, {})
         self.generator = torch_generator(seed, "patches")
 
-    @property
-    def coverage(self) -> Coverage:
-        """Which layers are filtered, of those that the network has."""
-        idle = {name: "it was never called" for name in self.layers if name not in self.grams}
-        skipped = self.skipped | idle
-        return Coverage(len(self.grams), len(self.grams) + len(skipped), skipped)
+    def frozen(self) -> LayerStatistics:
+        """What is known so far; later updates do not change it."""
+        return LayerStatistics(self._layers, self._skipped, self._grams, self._noise_grams)
 
     def update(self, inputs: Inputs, noisy: Inputs | None = None) -> LayerMoments:
         """Add a batch and return self.
@@ -101,14 +75,14 @@ class LayerMoments:
         held: dict[str, deque[Tensor]] = defaultdict(deque)
 
         def add(name: str, patches_GMP: Tensor) -> None:
-            self._add(self.grams, name, patches_GMP)
+            self._add(self._grams, name, patches_GMP)
             if noisy is not None:
                 held[name].append(patches_GMP.clone())  # what follows may work in place
 
         def compare(name: str, patches_GMP: Tensor) -> None:
             before_GMP = held[name].popleft() if held[name] else None
             if before_GMP is not None and before_GMP.shape == patches_GMP.shape:
-                self._add(self.noise_grams, name, patches_GMP - before_GMP)
+                self._add(self._noise_grams, name, patches_GMP - before_GMP)
 
         if not self.seen:
             self._require_following(inputs)
@@ -137,25 +111,11 @@ class LayerMoments:
             logits_of(twin, rows(inputs, slice(_CHECKED)))
             as_it_is = dict(unlike)
             for name, weight in weights_of(modules).items():
-                if name in self.layers:
+                if name in self._layers:
                     weight.write(_OTHER * weight.matrix_GOP)
             logits_of(twin, rows(inputs, slice(_CHECKED)))
         for name in unlike:
             self._skip(name, as_it_is.get(name, FIXED))
-
-    def second_GPP(self, name: str) -> Tensor:
-        """Second moment of a layer's inputs, scaled to trace 1 in each group (G x P x P)."""
-        return self.grams[name] / self._scale_G(name)[:, None, None]
-
-    def noise_GPP(self, name: str) -> Tensor:
-        """Second moment of what noise changes about them, in the same unit; 0 without noise."""
-        if name not in self.noise_grams:
-            return torch.zeros_like(self.grams[name])
-        return self.noise_grams[name] / self._scale_G(name)[:, None, None]
-
-    def _scale_G(self, name: str) -> Tensor:
-        trace_G = self.grams[name].diagonal(dim1=1, dim2=2).sum(1)
-        return torch.where(trace_G > 0, trace_G, 1)
 
     def _pass(self, inputs: Inputs, told: Callable[[str, Tensor], None]) -> None:
         """Tell of the patches (G x M x P) that each layer receives, call by call."""
@@ -167,7 +127,7 @@ class LayerMoments:
         hooks = {
             layer.module: watching(name, layer)
             for name, layer in self.modules.items()
-            if any(name + part in self.layers for part in layer.weights())
+            if any(name + part in self._layers for part in layer.weights())
         }
         with on_call(hooks):
             logits_of(self.model, inputs)
@@ -178,22 +138,22 @@ class LayerMoments:
         readings = proven(layer, call)
         for part in layer.weights():
             full = name + part
-            if full not in self.layers:
+            if full not in self._layers:
                 continue
             if isinstance(readings, str):
                 self._skip(full, readings)
                 continue
-            patches_GMP = self._patches(self.layers[full], readings[part], n)
+            patches_GMP = self._patches(self._layers[full], readings[part], n)
             if torch.isfinite(patches_GMP).all():
                 told(full, patches_GMP)
             else:
                 self._skip(full, NOT_FINITE)
 
     def _skip(self, name: str, why: str) -> None:
-        if name in self.layers:
-            for known in (self.layers, self.grams, self.noise_grams):
+        if name in self._layers:
+            for known in (self._layers, self._grams, self._noise_grams):
                 known.pop(name, None)
-            self.skipped[name] = why
+            self._skipped[name] = why
 
     def _patches(self, weight: Weight, reading: Reading, n: int) -> Tensor:
         """About as many as the batch's part of all samples asks for: G x M x P."""
@@ -210,7 +170,7 @@ class LayerMoments:
         unit = 2.0 ** min(126, max(-126, math.frexp(largest)[1]))
         scaled_GMP = patches_GMP * (1 / unit)
         gram_GPP = float64(scaled_GMP.transpose(1, 2) @ scaled_GMP) * unit**2
-        grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP
+        grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP  # read ones stay
 
 
 def weights_of(layers: dict[str, Layer]) -> dict[str, Weight]:

@@ -1,7 +1,7 @@
 """What a layer is: one class for each kind of module that multiplies its input by a weight.
 
 A kind tells where its weights lie and which rows they multiply; the proof then recomputes what
-the module gave. To add a kind, write its class here and put it into `KINDS`.
+the module gave. To add a kind, write its class and append it to `KINDS`.
 """
 
 from __future__ import annotations
@@ -250,8 +250,11 @@ class FusedAttention(Layer):
         return twin
 
 
-KINDS: tuple[type[Layer], ...] = (LinearLayer, Convolution, TransposedLinear, FusedAttention)
-"""Every kind of layer that can be filtered."""
+KINDS: list[type[Layer]] = [LinearLayer, Convolution, TransposedLinear, FusedAttention]
+"""Every kind of layer that can be filtered; the first that fits a module reads it.
+
+Append a class to filter modules of your own.
+"""
 
 
 def layers_in(model: nn.Module) -> dict[str, Layer]:

@@ -116,12 +116,7 @@ def geometric(
         n, _, height, width = images.shape
         angle_N = _uniform(n, generator) * math.radians(degrees)
         zoom_N = 1 + _uniform(n, generator) * scale
-        mirror = -1.0 if flip else 1.0
-        theta = torch.zeros(n, 2, 3)
-        theta[:, 0, 0] = angle_N.cos() * zoom_N * mirror
-        theta[:, 0, 1] = -angle_N.sin() * zoom_N * height / width
-        theta[:, 1, 0] = angle_N.sin() * zoom_N * mirror * width / height
-        theta[:, 1, 1] = angle_N.cos() * zoom_N
+        theta = _turned(angle_N, zoom_N, -1.0 if flip else 1.0, height, width)
         for axis, side in ((0, width), (1, height)) if shift else ():
             furthest = max(1, int(shift * side))
             pixels_N = torch.randint(1, furthest + 1, (n,), generator=generator)
@@ -169,6 +164,24 @@ VIEWS = {
         View("noise*3/4", gaussian(3 / 4)),
     )
 }
+
+
+def _turned(angle_N: Tensor, zoom_N: Tensor, mirror: float, height: int, width: int) -> Tensor:
+    """Maps of the coordinates -1..1 (N x 2 x 3) that turn and zoom about the middle.
+
+    Args:
+        angle_N: In radians.
+        zoom_N: Factors.
+        mirror: -1 to mirror left and right, else 1.
+        height: Of the images.
+        width: Of the images.
+    """
+    theta = torch.zeros(len(angle_N), 2, 3)
+    theta[:, 0, 0] = angle_N.cos() * zoom_N * mirror
+    theta[:, 0, 1] = -angle_N.sin() * zoom_N * height / width
+    theta[:, 1, 0] = angle_N.sin() * zoom_N * mirror * width / height
+    theta[:, 1, 1] = angle_N.cos() * zoom_N
+    return theta
 
 
 def _uniform(n: int, generator: torch.Generator) -> Tensor:

@@ -55,22 +55,7 @@ def checked_labels(
         DataError: Strings, floats, another shape, another number than of samples (if that
             is given), or values outside the classes.
     """
-    try:
-        labels_N = _tensor(labels_N)
-    except (TypeError, ValueError, RuntimeError):
-        raise DataError(
-            f"{where} has labels that are not numbers, such as {_odd_one(labels_N)!r}",
-            wanted="integer labels 0..K-1",
-            advice="Map the class names to the integers that the network was trained on",
-        ) from None
-    if not labels_N.numel():
-        labels_N = labels_N.long()  # torch gives an empty list a floating type
-    if labels_N.is_floating_point() or labels_N.is_complex() or labels_N.dtype == torch.bool:
-        raise DataError(
-            f"{where} has labels of type {labels_N.dtype}",
-            wanted="integer labels 0..K-1",
-            advice="Convert class indices with .long(); take the argmax of one-hot or soft labels",
-        )
+    labels_N = _integers(labels_N, where)
     if labels_N.ndim != 1:
         raise DataError(
             f"{where} has labels of shape {tuple(labels_N.shape)}",
@@ -83,7 +68,6 @@ def checked_labels(
             wanted="one label for each sample",
             advice="Check what the loader yields",
         )
-    labels_N = labels_N.long()
     outside_N = (labels_N < 0) if classes is None else (labels_N < 0) | (labels_N >= classes)
     if outside_N.any():
         last = "K-1" if classes is None else str(classes - 1)
@@ -93,6 +77,31 @@ def checked_labels(
             advice="Use the class indices that the network was trained on; drop unlabelled samples",
         )
     return labels_N
+
+
+def _integers(labels: Any, where: str) -> Tensor:
+    """Labels of any shape as int64.
+
+    Raises:
+        DataError: Strings, floats, complex numbers or booleans.
+    """
+    try:
+        found = _tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"{where} has labels that are not numbers, such as {_odd_one(labels)!r}",
+            wanted="integer labels 0..K-1",
+            advice="Map the class names to the integers that the network was trained on",
+        ) from None
+    if not found.numel():
+        found = found.long()  # torch gives an empty list a floating type
+    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise DataError(
+            f"{where} has labels of type {found.dtype}",
+            wanted="integer labels 0..K-1",
+            advice="Convert class indices with .long(); take the argmax of one-hot or soft labels",
+        )
+    return found.long()
 
 
 def _tensor(values: Any) -> Tensor:

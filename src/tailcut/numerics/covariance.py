@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
-from tailcut.numerics.moments import Moments
+from tailcut.numerics.statistics import Statistics
 
 
 def oas_shrinkage(covariance_DD: Tensor, n: int) -> float:
@@ -45,7 +45,7 @@ def factor(covariance_RR: Tensor) -> Tensor:
     return factor_RR
 
 
-def varying_within(moments: Moments, label_set: str) -> Tensor:
+def varying_within(moments: Statistics, label_set: str) -> Tensor:
     """Within-class scatter (D x D), which must be more than rounding."""
     within_DD = moments.within_DD(label_set)
     floor = moments.width * torch.finfo(torch.float64).eps * moments.scatter_DD.trace()

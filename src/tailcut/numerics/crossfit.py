@@ -12,6 +12,7 @@ from tailcut.numerics.discriminant import discriminant
 from tailcut.numerics.latent import Latent
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 
 FOLDS = 5
 
@@ -25,7 +26,8 @@ class FoldMoments:
     A linear readout says of the mean of a sample's views what it says of the views on
     average. So beside the moments of each fold, the mean features of each sample are all that
     it takes to ask readouts of the other folds about it, and to fit them anew to other labels.
-    Memory: folds x D^2 in float64 and N x D in float32.
+    Memory: folds x D^2 in float64 and N x D in float32. What is read or derived is frozen:
+    later updates do not change it.
 
     Args:
         width: D.
@@ -52,7 +54,8 @@ class FoldMoments:
             DataError: See `Moments.update`.
         """
         self.views = len(features_VND)
-        features_VND, given_N = features_VND.detach(), given_N.cpu()
+        features_VND = features_VND.detach()
+        given_N, numbers_N = (each.to("cpu", copy=True) for each in (given_N, numbers_N))
         fold_N = fold_of(numbers_N, len(self.folds))
         for number, fold in enumerate(self.folds):
             rows_n = torch.nonzero(fold_N == number).flatten()
@@ -61,7 +64,7 @@ class FoldMoments:
         single = torch.promote_types(features_VND.dtype, torch.float32)
         self._means.append(features_VND.mean(0, dtype=single).cpu())
         self._given.append(given_N)
-        self._numbers.append(numbers_N.cpu())
+        self._numbers.append(numbers_N)
         return self
 
     @property
@@ -74,11 +77,11 @@ class FoldMoments:
         """Numbers of the samples, in the order of the stream."""
         return torch.cat(self._numbers)
 
-    def whole(self) -> Moments:
+    def whole(self) -> Statistics:
         """Moments of all views of all samples."""
-        return Moments.merged(self.folds)
+        return Moments.merged(self.folds).frozen()
 
-    def relabelled(self, whole: Moments, soft_NK: Tensor) -> Moments:
+    def relabelled(self, whole: Statistics, soft_NK: Tensor) -> Statistics:
         """The whole with one more label set, "latent"; both share their scatter.
 
         Args:
@@ -105,7 +108,8 @@ class FoldMoments:
         basis, origin = basis_DR.cpu(), origin_D.cpu()
         means_NR = torch.cat([(means.double() - origin) @ basis for means in self._means])
         parts = [fold.along(basis_DR, origin_D) for fold in self.folds]
-        others = [Moments.merged(parts[:n] + parts[n + 1 :]) for n in range(len(parts))]
+        merged = [Moments.merged(parts[:n] + parts[n + 1 :]) for n in range(len(parts))]
+        others = tuple(each.frozen() for each in merged)
         fold_N = fold_of(self.numbers_N, len(self.folds))
         return Folds(means_NR, self.given_N, fold_N, others, self.views)
 
@@ -127,7 +131,7 @@ class Folds:
     means_NR: Tensor
     given_N: Tensor
     fold_N: Tensor
-    others: list[Moments]
+    others: tuple[Statistics, ...]
     views: int
 
     @property

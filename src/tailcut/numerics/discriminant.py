@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from tailcut.numerics.covariance import factor, shrunk, varying_within
-from tailcut.numerics.moments import Moments
+from tailcut.numerics.statistics import Statistics
 
 
 def discriminant(
-    moments: Moments, label_set: str = "given", *, shrinkage: float | None = None
+    moments: Statistics, label_set: str = "given", *, shrinkage: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """LDA in all directions as an ordinary Linear: weight (K x D) and bias (K,), float64.
 

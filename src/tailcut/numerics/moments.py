@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,24 +11,19 @@ from torch import Tensor
 
 from tailcut.errors import DataError
 from tailcut.numerics.checks import checked_features, checked_labels, float64
+from tailcut.numerics.statistics import Statistics, Sums
 
 
-class Moments:
+class Moments(Statistics):
     """Mean, scatter and class sums of a stream of features, exact under any partition.
 
-    With features h_i (N x D) and a label set y (N):
-
-    * `mean_D` = 1/n sum_i h_i, and `rest_D` = sum_i (h_i - mean), what its rounding has left
-    * `scatter_DD` = sum_i (h_i - mean)(h_i - mean)^T
-    * `counts[set]` (K,) = n_k, and `deviations[set]` (K x D) = sum_{i in k} (h_i - mean)
-    * `joint[set]` (K x K) = how often class k of the first set meets class l of this one,
-      for label sets that came with `update`
-
-    Everything is float64 (counts are int64) and is updated by the pairwise formula of
-    Chan, Golub & LeVeque (1983), so `merge` is associative: batches, shards, processes and
-    machines combine to the same numbers up to rounding. Class sums are kept about the
-    running mean, which keeps them accurate where the mean is a million times the spread.
-    Memory: D^2 + S K D + S K^2, independent of N.
+    Everything that `Statistics` tells, of the samples that came so far. Sums are updated by the
+    pairwise formula of Chan, Golub & LeVeque (1983), so `merge` is associative: batches,
+    shards, processes and machines combine to the same numbers up to rounding. Class sums are
+    kept about the running mean, which keeps them accurate where the mean is a million times the
+    spread. Memory: D^2 + S K D + S K^2, independent of N.
+    An update adds in place, unless a tensor was read or statistics were derived since the last
+    one: then it goes on with a copy, and what others hold stays as it is.
 
     Args:
         width: D.
@@ -36,19 +32,8 @@ class Moments:
     """
 
     def __init__(self, width: int, classes: int, label_sets: Sequence[str] = ("given",)) -> None:
-        self.width, self.classes, self.label_sets = width, classes, tuple(label_sets)
-        self.n = 0
-        self.batches = 0
-        self.mean_D = torch.zeros(width, dtype=torch.float64)
-        self.rest_D = torch.zeros(width, dtype=torch.float64)
-        self.scatter_DD = torch.zeros(width, width, dtype=torch.float64)
-        self.counts = {s: torch.zeros(classes, dtype=torch.int64) for s in self.label_sets}
-        self.deviations = {
-            s: torch.zeros(classes, width, dtype=torch.float64) for s in self.label_sets
-        }
-        self.joint = {
-            s: torch.zeros(classes, classes, dtype=torch.int64) for s in self.label_sets[1:]
-        }
+        super().__init__(Sums.none(width, classes, label_sets))
+        self._shared = False
 
     def update(self, features_ND: Tensor, **labels: Any) -> Moments:
         """Add a batch and return self.
@@ -75,188 +60,117 @@ class Moments:
             name: checked_labels(labels[name], self.classes, f"{where}, label set {name!r}", n)
             for name in self.label_sets
         }
-        part = self._of_batch(features_ND, checked)
-        self.batches += 1
-        return self._absorb(part)
+        return self._absorb(_of_batch(features_ND, checked, self.classes))
 
-    def merge(self, other: Moments) -> Moments:
-        """Absorb the moments of other samples and return self.
+    def merge(self, other: Statistics) -> Moments:
+        """Absorb the moments of other samples, which stay as they are, and return self.
 
         Raises:
-            DataError: Other width, classes or label sets.
+            DataError: Other width, classes or label sets, or labels that are soft.
         """
-        mine, theirs = ((m.width, m.classes, m.label_sets) for m in (self, other))
+        sums = other._sums  # noqa: SLF001 read here and not kept
+        mine, theirs = self._sums.kind, sums.kind
         if mine != theirs:
             raise DataError(
                 f"moments of (width, classes, label sets) {theirs}",
                 wanted=f"the same as the receiving moments, {mine}",
                 advice="Merge only moments of the same features and label sets",
             )
-        self.batches += other.batches
-        return self._absorb(other)
+        soft = [name for name, held in sums.counts.items() if held.is_floating_point()]
+        if soft:
+            raise DataError(
+                f"moments with the soft label sets {soft}",
+                wanted="one class for each sample, as `update` takes them",
+                advice="Merge first, then add the soft labels by `labelled`",
+            )
+        return self._absorb(sums)
 
     @classmethod
-    def merged(cls, parts: Sequence[Moments]) -> Moments:
+    def merged(cls, parts: Sequence[Statistics]) -> Moments:
         """The moments of all parts together; the parts stay as they are."""
         whole = cls(parts[0].width, parts[0].classes, parts[0].label_sets)
         for part in parts:
             whole.merge(part)
         return whole
 
-    def labelled(self, name: str, counts_K: Tensor, sums_KD: Tensor) -> Moments:
-        """The same samples with one more label set, which may be soft.
+    def frozen(self) -> Statistics:
+        """What is known so far; later updates do not change it."""
+        return Statistics(self._read())
 
-        Args:
-            name: Of the new label set.
-            counts_K: sum_i p_ik, the samples of each class; fractions where labels are soft.
-            sums_KD: sum_i p_ik h_i.
-        """
-        twin = Moments(self.width, self.classes, (*self.label_sets, name))
-        twin.n, twin.batches = self.n, self.batches
-        twin.mean_D, twin.scatter_DD, twin.joint = self.mean_D, self.scatter_DD, self.joint
-        twin.rest_D = self.rest_D
-        counts_K, sums_KD = float64(counts_K).to(self.mean_D), float64(sums_KD).to(self.mean_D)
-        twin.counts = {**self.counts, name: counts_K}
-        twin.deviations = {**self.deviations, name: sums_KD - counts_K[:, None] * self.mean_D}
+    def __copy__(self) -> Moments:
+        twin = Moments(self.width, self.classes, self.label_sets)
+        twin._sums, twin._shared = self._read(), True
         return twin
 
-    def only(self, name: str) -> Moments:
-        """The same samples with one of their label sets."""
-        twin = Moments(self.width, self.classes, (name,))
-        twin.n, twin.batches = self.n, self.batches
-        twin.mean_D, twin.scatter_DD, twin.rest_D = self.mean_D, self.scatter_DD, self.rest_D
-        twin.counts, twin.deviations = {name: self.counts[name]}, {name: self.deviations[name]}
-        return twin
+    def _read(self) -> Sums:
+        self._shared = True
+        return self._sums
 
-    def along(self, basis_DR: Tensor, origin_D: Tensor) -> Moments:
-        """The same samples as (h - origin) B: R features instead of D.
-
-        Args:
-            basis_DR: B, the directions as columns.
-            origin_D: What is subtracted before.
-        """
-        twin = Moments(basis_DR.shape[1], self.classes, self.label_sets)
-        twin.n, twin.batches = self.n, self.batches
-        twin.mean_D = (self.mean_D - origin_D) @ basis_DR
-        twin.rest_D = self.rest_D @ basis_DR
-        twin.scatter_DD = basis_DR.T @ self.scatter_DD @ basis_DR
-        twin.counts, twin.joint = self.counts, self.joint
-        twin.deviations = {name: each @ basis_DR for name, each in self.deviations.items()}
-        return twin
-
-    def means_KD(self, label_set: str = "given") -> Tensor:
-        """Class means (K x D).
-
-        Raises:
-            DataError: An unknown label set, or a class without a sample.
-        """
-        counts_K = self.require_classes(label_set)
-        return self.mean_D + self.deviations[label_set] / counts_K[:, None]
-
-    def within_DD(self, label_set: str = "given") -> Tensor:
-        """Within-class scatter (D x D): scatter - sum_k n_k (m_k - mean)(m_k - mean)^T."""
-        counts_K = self.require_classes(label_set)
-        scaled_KD = self.deviations[label_set] / counts_K.sqrt()[:, None]
-        return self.scatter_DD - scaled_KD.T @ scaled_KD
-
-    def require_classes(self, label_set: str = "given") -> Tensor:
-        """Class counts (K,) as float64, all at least 1.
-
-        Raises:
-            DataError: An unknown label set, fewer samples than classes, or a class without
-                a sample.
-        """
-        if label_set not in self.counts:
-            raise DataError(
-                f"label set {label_set!r} is not among {sorted(self.label_sets)}",
-                wanted="a label set that these moments hold",
-                advice="Name it in Moments(..., label_sets=...)",
-            )
-        counts_K = self.counts[label_set]
-        if self.n < self.classes:
-            raise DataError(
-                f"{self.n} samples for {self.classes} classes",
-                wanted="at least one sample of each class",
-                advice="Bring more samples",
-            )
-        if (counts_K == 0).any():
-            absent = torch.nonzero(counts_K == 0).flatten().tolist()
-            raise DataError(
-                f"label set {label_set!r} has no sample of class {_listed(absent)} "
-                f"among {self.n} samples",
-                wanted=f"at least one sample of each of the {self.classes} classes",
-                advice='Bring the missing classes, or use readout="project", which needs no labels',
-            )
-        return counts_K.double()
-
-    def __repr__(self) -> str:
-        return (
-            f"Moments(n={self.n}, width={self.width}, classes={self.classes}, "
-            f"label_sets={self.label_sets})"
-        )
-
-    def _of_batch(self, features_ND: Tensor, labels: dict[str, Tensor]) -> Moments:
-        """The moments of one batch, on the device of its features."""
-        part = Moments(self.width, self.classes, self.label_sets)
-        part.n = len(features_ND)
-        if part.n == 0:
-            return part
-        part.mean_D = features_ND.mean(0)
-        centred_ND = features_ND - part.mean_D
-        part.rest_D = centred_ND.sum(0)
-        part.scatter_DD = centred_ND.T @ centred_ND
-        labels = {name: labels_N.to(features_ND.device) for name, labels_N in labels.items()}
-        for name, labels_N in labels.items():
-            part.counts[name] = torch.bincount(labels_N, minlength=self.classes)
-            part.deviations[name] = centred_ND.new_zeros(self.classes, self.width).index_add_(
-                0, labels_N, centred_ND
-            )
-        for name in self.joint:
-            cells_N = labels[self.label_sets[0]] * self.classes + labels[name]
-            part.joint[name] = torch.bincount(cells_N, minlength=self.classes**2).reshape(
-                self.classes, self.classes
-            )
-        return part
-
-    def _absorb(self, other: Moments) -> Moments:
-        """Chan, Golub & LeVeque's pairwise update, for the class deviations too.
-
-        Deviations are from the mean as it is stored, and the gap between two means is that of
-        the true ones: with what their rounding has left.
-        """
-        if other.n == 0:
-            return self
-        if self.n == 0:
-            self._move(other.mean_D.device)
-        device = self.mean_D.device
-        n = self.n + other.n
-        other_mean_D = other.mean_D.to(device)
-        stored_gap_D = other_mean_D - self.mean_D
-        mine_D, theirs_D = self.rest_D / max(self.n, 1), other.rest_D.to(device) / other.n
-        gap_D = stored_gap_D + theirs_D - mine_D
-        mean_D = self.mean_D + stored_gap_D * (other.n / n)
-        own_shift_D, other_shift_D = mean_D - self.mean_D, mean_D - other_mean_D
-        self.scatter_DD += other.scatter_DD.to(device)
-        self.scatter_DD.addr_(gap_D, gap_D, alpha=self.n * other.n / n)
-        for name in self.label_sets:
-            self.deviations[name] += other.deviations[name].to(device)
-            self.deviations[name] -= self.counts[name][:, None] * own_shift_D
-            self.deviations[name] -= other.counts[name].to(device)[:, None] * other_shift_D
-            self.counts[name] += other.counts[name].to(device)
-        for name in self.joint:
-            self.joint[name] += other.joint[name].to(device)
-        rest_D = self.rest_D + other.rest_D.to(device)
-        self.rest_D = rest_D - self.n * own_shift_D - other.n * other_shift_D
-        self.mean_D, self.n = mean_D, n
+    def _absorb(self, other: Sums) -> Moments:
+        mine = self._sums
+        if self._shared and other.n:
+            mine, self._shared = mine.each(torch.clone), False
+        self._sums = replace(_added(mine, other), batches=mine.batches + other.batches)
         return self
 
-    def _move(self, device: torch.device) -> None:
-        self.mean_D, self.scatter_DD = self.mean_D.to(device), self.scatter_DD.to(device)
-        self.rest_D = self.rest_D.to(device)
-        for held in (self.counts, self.deviations, self.joint):
-            held.update({key: value.to(device) for key, value in held.items()})
+
+def _of_batch(features_ND: Tensor, labels: dict[str, Tensor], classes: int) -> Sums:
+    """The sums of one batch, on the device of its features.
+
+    Args:
+        features_ND: N x D, float64.
+        labels: Classes (N,) by label set.
+        classes: K.
+    """
+    n, width = features_ND.shape
+    if n == 0:
+        return replace(Sums.none(width, classes, tuple(labels)), batches=1)
+    mean_D = features_ND.mean(0)
+    centred_ND = features_ND - mean_D
+    labels = {name: labels_N.to(features_ND.device) for name, labels_N in labels.items()}
+    zeros_KD = centred_ND.new_zeros(classes, width)
+    sets, square = list(labels.items()), classes**2
+    return Sums(
+        classes,
+        n,
+        1,
+        mean_D,
+        centred_ND.sum(0),
+        centred_ND.T @ centred_ND,
+        {name: torch.bincount(each, minlength=classes) for name, each in sets},
+        {name: zeros_KD.index_add(0, each, centred_ND) for name, each in sets},
+        {
+            name: torch.bincount(sets[0][1] * classes + each, minlength=square).view(classes, -1)
+            for name, each in sets[1:]
+        },
+    )
 
 
-def _listed(items: Sequence[object], most: int = 8) -> str:
-    shown = ", ".join(map(str, items[:most]))
-    return shown + (f" and {len(items) - most} more" if len(items) > most else "")
+def _added(mine: Sums, other: Sums) -> Sums:
+    """Chan, Golub & LeVeque's pairwise update, for the class deviations too, in mine's storage.
+
+    Deviations are from the mean as it is stored, and the gap between two means is that of
+    the true ones: with what their rounding has left.
+    """
+    if other.n == 0:
+        return mine
+    if mine.n == 0:
+        mine = mine.each(lambda held: held.to(other.mean_D.device))
+    device = mine.mean_D.device
+    other = other.each(lambda held: held.to(device))
+    n = mine.n + other.n
+    stored_gap_D = other.mean_D - mine.mean_D
+    gap_D = stored_gap_D + other.rest_D / other.n - mine.rest_D / max(mine.n, 1)
+    mean_D = mine.mean_D + stored_gap_D * (other.n / n)
+    own_shift_D, other_shift_D = mean_D - mine.mean_D, mean_D - other.mean_D
+    mine.scatter_DD.add_(other.scatter_DD)
+    mine.scatter_DD.addr_(gap_D, gap_D, alpha=mine.n * other.n / n)
+    for name, deviations_KD in mine.deviations.items():
+        deviations_KD.add_(other.deviations[name])
+        deviations_KD.sub_(mine.counts[name][:, None] * own_shift_D)
+        deviations_KD.sub_(other.counts[name][:, None] * other_shift_D)
+        mine.counts[name].add_(other.counts[name])
+    for name, counts_KK in mine.joint.items():
+        counts_KK.add_(other.joint[name])
+    rest_D = mine.rest_D + other.rest_D - mine.n * own_shift_D - other.n * other_shift_D
+    return replace(mine, n=n, mean_D=mean_D, rest_D=rest_D)

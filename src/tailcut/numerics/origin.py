@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 
 from tailcut.numerics.covariance import factor, shrunk
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
+from tailcut.numerics.statistics import Statistics
 
 
-def through_origin(readout: Readout, moments: Moments) -> Readout:
+def through_origin(readout: Readout, moments: Statistics) -> Readout:
     """The nearest readout without a bias, at every rank.
 
     A readout says W h + b. Its b, which a head without bias cannot hold, becomes b times

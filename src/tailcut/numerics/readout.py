@@ -12,8 +12,8 @@ from tailcut._typing import Ranks
 from tailcut.errors import DataError
 from tailcut.numerics.checks import float64
 from tailcut.numerics.covariance import eye, shrunk, varying_within, whiten
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 
 _CHUNK = 2**19
 """Running logits held at once: 4 MiB of float64, so that a chunk stays in cache."""
@@ -24,7 +24,7 @@ class Readout:
     """z = A (h - mean); logits at rank r = offsets_r + sum_{i<=r} z_i gains_i.
 
     Attributes:
-        name: "project", "ridge", "centroid" or "lda".
+        name: "project", or that of `tailcut.numerics.fits.FITS`.
         rotation_RD: A; row i needs only the leading i principal directions.
         gains_RK: What component i adds to each logit.
         offsets_RK: Row r - 1 is the constant at rank r.
@@ -83,7 +83,7 @@ class Readout:
     @classmethod
     def ridge(
         cls,
-        moments: Moments,
+        moments: Statistics,
         label_set: str = "given",
         *,
         spectrum: Spectrum | None = None,
@@ -114,7 +114,7 @@ class Readout:
 
     @classmethod
     def centroid(
-        cls, moments: Moments, label_set: str = "given", *, spectrum: Spectrum | None = None
+        cls, moments: Statistics, label_set: str = "given", *, spectrum: Spectrum | None = None
     ) -> Readout:
         """Nearest class mean, by Euclidean distance in the leading r directions.
 
@@ -130,7 +130,7 @@ class Readout:
     @classmethod
     def lda(
         cls,
-        moments: Moments,
+        moments: Statistics,
         label_set: str = "given",
         *,
         spectrum: Spectrum | None = None,
@@ -259,7 +259,7 @@ class Readout:
         return int(rank)
 
 
-def _spectrum_for(moments: Moments, spectrum: Spectrum | None) -> Spectrum:
+def _spectrum_for(moments: Statistics, spectrum: Spectrum | None) -> Spectrum:
     if spectrum is None:
         return Spectrum.of(moments)
     if spectrum.width != moments.width:

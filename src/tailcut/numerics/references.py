@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from tailcut.numerics.draws import numpy_generator
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 
 _PARALLEL = 1024
 """The widest features for which parallel analysis takes seconds only."""
 
 
-def reference_ranks(moments: Moments, spectrum: Spectrum) -> dict[str, int]:
+def reference_ranks(moments: Statistics, spectrum: Spectrum) -> dict[str, int]:
     """All of them by name; parallel analysis for features of up to 1 024 only."""
     ranks = {
         "Marchenko-Pastur": marchenko_pastur_rank(spectrum),
@@ -64,7 +64,7 @@ def gavish_donoho_rank(spectrum: Spectrum) -> int:
 
 
 def parallel_analysis_rank(
-    moments: Moments, *, draws: int = 20, quantile: float = 0.95, seed: int = 0
+    moments: Statistics, *, draws: int = 20, quantile: float = 0.95, seed: int = 0
 ) -> int:
     """Leading eigenvalues that exceed those of independent features (Horn 1965).
 

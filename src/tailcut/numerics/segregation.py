@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Segregation:
     @classmethod
     def of(
         cls,
-        moments: Moments,
+        moments: Statistics,
         spectrum: Spectrum | None = None,
         *,
         given: str = "given",
@@ -139,7 +139,7 @@ def permuted_within(given_N: Tensor, clean_N: Tensor, generator: torch.Generator
     return shuffled_N
 
 
-def _require_joint(moments: Moments, names: Sequence[str]) -> None:
+def _require_joint(moments: Statistics, names: Sequence[str]) -> None:
     for name in names:
         if name not in moments.joint:
             raise DataError(
@@ -150,7 +150,9 @@ def _require_joint(moments: Moments, names: Sequence[str]) -> None:
             )
 
 
-def _energies(moments: Moments, spectrum: Spectrum, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+def _energies(
+    moments: Statistics, spectrum: Spectrum, names: Sequence[str]
+) -> tuple[Tensor, Tensor]:
     """energy_i of the signal (R,) and of each label set's noise (S x R).
 
     From class sums and joint counts (true x given) alone. All label sets are as often given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from tailcut.errors import DataError
 from tailcut.numerics.moments import Moments
+from tailcut.numerics.statistics import Statistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class Spectrum:
     n: int
 
     @classmethod
-    def of(cls, moments: Moments, *, centred: bool = True) -> Spectrum:
+    def of(cls, moments: Statistics, *, centred: bool = True) -> Spectrum:
         """Eigendecomposition of scatter / n (`centred`) or of 1/n sum h h^T (not `centred`).
 
         Raises:
@@ -168,7 +170,7 @@ def random_basis(width: int, seed: int) -> Tensor:
     return torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
 
 
-def nc1(moments: Moments, label_set: str = "given") -> float:
+def nc1(moments: Statistics, label_set: str = "given") -> float:
     """Within-class variability collapse tr(S_w pinv(S_b)) / K (Papyan, Han & Donoho 2020).
 
     0 is full collapse. S_w is within-class scatter / n, S_b the class-balanced covariance
@@ -182,7 +184,7 @@ def nc1(moments: Moments, label_set: str = "given") -> float:
     return float((within_DD * inverse_DD).sum() / moments.classes)
 
 
-def coding_rate_reduction(class_moments: list[Moments], distortion: float = 0.5) -> float:
+def coding_rate_reduction(class_moments: Sequence[Statistics], distortion: float = 0.5) -> float:
     """Delta R = R(all) - sum_k n_k/n R(class k), in nats (Yu et al. 2020, eq. 5).
 
     Args:
@@ -195,7 +197,7 @@ def coding_rate_reduction(class_moments: list[Moments], distortion: float = 0.5)
     return _coding_rate(whole, distortion) - parts
 
 
-def _coding_rate(moments: Moments, distortion: float) -> float:
+def _coding_rate(moments: Statistics, distortion: float) -> float:
     """`Spectrum.coding_rate` by one Cholesky factor instead of all eigenvalues.
 
     Of n samples in as many directions or more, that would count rounding as variance: they

@@ -5,17 +5,47 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, Generic, TypeVar
 
 from tailcut.errors import SpecError, TailcutError, out_of_memory
 
 Collate = Callable[[list[Any]], Any]
 """Raw items (PIL images, texts or tensors) to what a network is called with."""
+
+Opens = TypeVar("Opens")
+
+
+@dataclass(frozen=True)
+class Word(Generic[Opens]):
+    """A word of the command line that is registered.
+
+    Attributes:
+        form: What stands behind its colon, for messages; empty if it stands alone.
+        opens: What it names.
+    """
+
+    form: str
+    opens: Opens
+
+
+def match(words: Mapping[str, Word[Opens]], said: str) -> tuple[Opens, str] | None:
+    """What a word opens, and what stands behind its colon; None if it is not registered."""
+    kind, colon, rest = said.partition(":")
+    word = words.get(kind)
+    if word is None or (bool(colon), bool(rest)) != (bool(word.form), bool(word.form)):
+        return None
+    return word.opens, rest
+
+
+def forms(words: Mapping[str, Word[Any]]) -> str:
+    """All that may be said, in words: those that stand alone come first."""
+    alone = [name for name, word in words.items() if not word.form]
+    others = [f"{name}:{word.form}" for name, word in words.items() if word.form]
+    return f"{', '.join(alone + others)} or package.module:factory"
 
 
 @contextmanager
@@ -104,6 +134,8 @@ def extra(module: str, name: str) -> Any:
         ) from None
     except Exception as cause:
         # compiled packages that do not fit torch raise anything
+        import torch
+
         told = str(cause).strip().partition("\n")[0] or type(cause).__name__
         other = "torchvision" if "torchvision" in told else module
         raise SpecError(

@@ -13,6 +13,7 @@ from tailcut.numerics.moments import Moments
 from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.candidates import Candidate
 from tailcut.verbs.evaluation import Evaluation
 from tailcut.verbs.targets import GIVEN
@@ -71,7 +72,7 @@ def fold(evaluation: Evaluation, chosen: Candidate) -> Folded:
     return Folded(before, probe, model, difference)
 
 
-def _moments(evaluation: Evaluation, behind: Filter) -> Moments:
+def _moments(evaluation: Evaluation, behind: Filter) -> Statistics:
     """Of the features that the own head reads: all training samples, else the sample."""
     survey = evaluation.preparation.survey
     if behind == UNTOUCHED:

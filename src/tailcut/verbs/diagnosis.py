@@ -11,13 +11,13 @@ import pandas as pd
 
 from tailcut.files import store
 from tailcut.network.head import Head
-from tailcut.network.layer_moments import Coverage
+from tailcut.network.layer_statistics import Coverage
 from tailcut.numerics.choice import Gain, Verdict
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.latent import Noise
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import SegregationIndex
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 from tailcut.report.page import page
 from tailcut.verbs import result, runs
 from tailcut.verbs.agreement import Agreement
@@ -97,7 +97,7 @@ class Diagnosis:
     clean: BeforeAfter | None
     seconds: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
-    moments: Moments | None = None
+    moments: Statistics | None = None
 
     def to_dict(self, *, title: str = "tailcut") -> dict[str, Any]:
         """The content of `result.json`: JSON types only."""

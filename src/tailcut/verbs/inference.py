@@ -13,8 +13,8 @@ from tailcut.errors import DataError
 from tailcut.network.filters import Filter
 from tailcut.numerics.crossfit import Folds
 from tailcut.numerics.latent import Estimate, Latent
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.preparation import Preparation
 from tailcut.verbs.survey import Survey
 from tailcut.verbs.targets import GIVEN, Targets
@@ -32,7 +32,7 @@ class Inferred:
     """
 
     spectrum: Spectrum
-    moments: dict[Targets, Moments]
+    moments: dict[Targets, Statistics]
     estimates: dict[Targets, Estimate]
 
 

@@ -11,7 +11,7 @@ import torch
 
 from tailcut.errors import DataError
 from tailcut.network.views import Views, as_views
-from tailcut.verbs.readouts import READOUTS
+from tailcut.numerics import fits
 
 DEPTHS = ("auto", "head", "all")
 LARGEST_SEED = 2**63 - 1
@@ -35,7 +35,7 @@ class Options:
     def __post_init__(self) -> None:
         as_views(self.views, torch.empty(0))
         _one_of("depth", self.depth, DEPTHS)
-        _one_of("readout", self.readout, ("auto", *READOUTS))
+        _one_of("readout", self.readout, ("auto", *fits.names()))
         if self.rank != "auto" and not _is_whole(self.rank, least=1):
             raise DataError(
                 f"rank={self.rank!r}",

@@ -19,10 +19,10 @@ from tailcut.network.stream import logits_of
 from tailcut.numerics.calibration import calibration_error
 from tailcut.numerics.checks import checked_labels
 from tailcut.numerics.curve import RankCurve, geometric_ranks, rank_curve
-from tailcut.numerics.moments import Moments
 from tailcut.numerics.references import reference_ranks
 from tailcut.numerics.segregation import Segregation, SegregationIndex
 from tailcut.numerics.spectrum import Spectrum
+from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.class_names import require_same_names
 from tailcut.verbs.cutting import Folded, fold
 from tailcut.verbs.diagnosis import BeforeAfter, Diagnosis
@@ -185,7 +185,7 @@ def _curve(
     return curves[0] if len(curves) == 1 else curves[0].with_labels(curves[1])
 
 
-def _segregation(moments: Moments, spectrum: Spectrum) -> SegregationIndex | None:
+def _segregation(moments: Statistics, spectrum: Spectrum) -> SegregationIndex | None:
     """None where the true labels are unknown, or the given ones hold no random noise."""
     if "clean" not in moments.label_sets:
         return None

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from tailcut._typing import Inputs
 from tailcut.errors import DataError
 from tailcut.network.batches import Batch
-from tailcut.network.filters import UNTOUCHED, Filter, LayerMoments, truncated_copy
-from tailcut.network.layer_moments import Coverage
+from tailcut.network.filters import UNTOUCHED, Filter, truncated_copy
+from tailcut.network.layer_moments import LayerMoments
+from tailcut.network.layer_statistics import Coverage
 from tailcut.network.views import VIEWS, View, Views, as_views
 from tailcut.numerics.draws import torch_generator
 from tailcut.numerics.own_head import OwnHead

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from tailcut.network.head import Head
+from tailcut.numerics.fits import PROJECT, fitted
 from tailcut.numerics.origin import through_origin
 from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.inference import Inferred
 from tailcut.verbs.targets import Targets
-
-READOUTS = ("project", "centroid", "ridge", "lda")
-
-_FITS = {"ridge": Readout.ridge, "centroid": Readout.centroid, "lda": Readout.lda}
 
 
 def fit(name: str, inferred: Inferred, targets: Targets, head: Head, own: OwnHead) -> Readout:
@@ -21,7 +18,7 @@ def fit(name: str, inferred: Inferred, targets: Targets, head: Head, own: OwnHea
     For a head without bias it goes through the origin.
     """
     moments = inferred.moments[targets]
-    if name == "project":
+    if name == PROJECT:
         spectrum = Spectrum.of(moments, centred=head.bias)
         return Readout.project(spectrum, own.weight_KD, own.bias_K)
     made = with_bias(name, inferred, targets, head)
@@ -35,4 +32,4 @@ def with_bias(name: str, inferred: Inferred, targets: Targets, head: Head) -> Re
     """
     moments = inferred.moments[targets]
     spectrum = inferred.spectrum if head.bias else Spectrum.of(moments, centred=False)
-    return _FITS[name](moments, targets.label_set, spectrum=spectrum)
+    return fitted(name, moments, targets.label_set, spectrum)

@@ -15,7 +15,7 @@ import torch
 from tailcut.files.store import SCHEMA
 from tailcut.network.filters import Filter
 from tailcut.network.head import Head
-from tailcut.network.layer_moments import Coverage
+from tailcut.network.layer_statistics import Coverage
 from tailcut.numerics.choice import Gain
 from tailcut.numerics.curve import RankCurve
 from tailcut.numerics.latent import Noise

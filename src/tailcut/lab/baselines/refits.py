@@ -19,7 +19,8 @@ from tailcut.lab.baselines.rog import rog, rog_ensemble
 from tailcut.lab.baselines.subject import Subject, Way, folded, linear
 from tailcut.lab.baselines.unlearning import cuts, ssd
 from tailcut.network.batches import read
-from tailcut.network.filters import Filter, LayerMoments, truncate_layers
+from tailcut.network.filters import Filter, truncate_layers
+from tailcut.network.layer_moments import LayerMoments
 from tailcut.network.stream import own_copy
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.moments import Moments

@@ -15,9 +15,9 @@ from tailcut.errors import DataError
 from tailcut.lab.data.samples import Samples
 from tailcut.lab.noise import human
 from tailcut.lab.noise import transitions as noise
-from tailcut.readers import parquet as parquets
 from tailcut.readers.columns import Columns
 from tailcut.readers.numbering import numbered
+from tailcut.readers.sources import parquet as parquets
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,14 @@ from typing import Any
 from tailcut.readers.columns import Columns
 from tailcut.readers.found import Found
 from tailcut.readers.images import pictures
-from tailcut.readers.parquet import encoded, texts, unequivocal
+from tailcut.readers.registry import Reading, source
+from tailcut.readers.sources.parquet import encoded, texts, unequivocal
 from tailcut.readers.words import extra, readable
+
+
+@source("hf", "NAME")
+def _word(name: str, reading: Reading) -> Found:
+    return hub(name, reading.columns)
 
 
 def hub(name: str, columns: Columns) -> Found:

@@ -9,12 +9,19 @@ from pathlib import Path
 from tailcut.errors import SpecError
 from tailcut.readers.found import Found
 from tailcut.readers.images import pictures
+from tailcut.readers.registry import Reading, source
 from tailcut.readers.words import existing
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """Those of torchvision's ImageFolder, and .gif."""
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "holdout"}
+
+
+@source("imagefolder", "DIR")
+def _word(root: str, reading: Reading) -> Found:
+    del reading
+    return folder(root)
 
 
 def folder(root: str) -> Found:
@@ -34,35 +41,40 @@ def folder(root: str) -> Found:
             wanted="a folder with one folder of images for each class",
             advice="Check the path",
         )
-    classes = [each for each in sorted(place.iterdir()) if each.is_dir() and _shown(each.name)]
-    files = {each: list(_files(each)) for each in classes}
-    classes = [each for each in classes if files[each]]
-    _refuse_splits(root, classes)
-    images = {each: [file for file in files[each] if _is_image(file)] for each in classes}
-    for each in classes:
-        if not images[each]:
-            raise SpecError(
-                f"the class folder {each} has no image, but {files[each][0].name}",
-                wanted=f"images in every class folder: {', '.join(SUFFIXES)}",
-                advice="Convert its images, or remove the folder",
-            )
-    if not classes:
-        raise SpecError(
-            f"no images under {root}",
-            wanted="one folder for each class with images in it",
-            advice="Check the folder",
-        )
-    listed = [(file, label) for label, each in enumerate(classes) for file in images[each]]
+    images = _images(root, place)
+    listed = [(file, label) for label, each in enumerate(images) for file in images[each]]
     return Found(
         where=root,
         items=pictures([file for file, _ in listed], [str(file) for file, _ in listed]),
         labels=[label for _, label in listed],
         kind="image",
         keys=[str(file.relative_to(place)) for file, _ in listed],
-        names=tuple(each.name for each in classes),
+        names=tuple(each.name for each in images),
         sorted_here=True,
         place=lambda row: str(listed[row][0]),
     )
+
+
+def _images(root: str, place: Path) -> dict[Path, list[Path]]:
+    """The images of each class folder, in the order of their names; at least one of each."""
+    folders = [each for each in sorted(place.iterdir()) if each.is_dir() and _shown(each.name)]
+    files = {each: found for each in folders if (found := list(_files(each)))}
+    _refuse_splits(root, list(files))
+    images = {each: [file for file in files[each] if _is_image(file)] for each in files}
+    for each in files:
+        if not images[each]:
+            raise SpecError(
+                f"the class folder {each} has no image, but {files[each][0].name}",
+                wanted=f"images in every class folder: {', '.join(SUFFIXES)}",
+                advice="Convert its images, or remove the folder",
+            )
+    if not images:
+        raise SpecError(
+            f"no images under {root}",
+            wanted="one folder for each class with images in it",
+            advice="Check the folder",
+        )
+    return images
 
 
 def _shown(name: str) -> bool:

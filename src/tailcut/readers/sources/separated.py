@@ -10,10 +10,21 @@ from tailcut.errors import SpecError
 from tailcut.readers.classes import CLASS_MAP, INTEGER, Classes
 from tailcut.readers.columns import Columns, known
 from tailcut.readers.found import Found
+from tailcut.readers.registry import Reading, source
 from tailcut.readers.words import existing, readable
 
 Row = tuple[int, list[str]]
 """The line where a row of text ends, and its cells."""
+
+
+@source("csv", "FILE")
+def _commas(path: str, reading: Reading) -> Found:
+    return separated(path, reading.columns, reading.classes or reading.network, tabs=False)
+
+
+@source("tsv", "FILE")
+def _tabs(path: str, reading: Reading) -> Found:
+    return separated(path, reading.columns, reading.classes or reading.network, tabs=True)
 
 
 def separated(path: str, columns: Columns, classes: Classes | None, *, tabs: bool) -> Found:

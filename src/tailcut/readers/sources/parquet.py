@@ -11,7 +11,13 @@ from tailcut.errors import DataError
 from tailcut.readers.columns import Columns
 from tailcut.readers.found import Found
 from tailcut.readers.images import Picture, pictures
+from tailcut.readers.registry import Reading, source
 from tailcut.readers.words import existing, extra, readable
+
+
+@source("parquet", "FILE")
+def _word(path: str, reading: Reading) -> Found:
+    return parquet(path, reading.columns)
 
 
 def parquet(path: str, columns: Columns, kinds: Sequence[str] = ("image", "text")) -> Found:

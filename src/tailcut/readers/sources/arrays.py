@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from tailcut.errors import SpecError
-from tailcut.numerics.checks import checked_labels
 from tailcut.readers.found import Found
+from tailcut.readers.registry import Reading, source
 from tailcut.readers.words import existing, readable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@source("npz", "FILE")
+def _word(path: str, reading: Reading) -> Found:
+    del reading
+    return npz(path)
 
 
 def npz(path: str) -> Found:
@@ -43,6 +49,8 @@ def npz(path: str) -> Found:
 
 
 def _held(file: Path, path: str) -> dict[str, np.ndarray[Any, Any]]:
+    import numpy as np
+
     with readable(f"npz:{path}"):
         with ZipFile(file) as packed:
             names = packed.namelist()
@@ -54,6 +62,8 @@ def _held(file: Path, path: str) -> dict[str, np.ndarray[Any, Any]]:
 
 def _array(held: Any, name: str) -> np.ndarray[Any, Any]:
     """Texts as texts, in whatever way they are encoded."""
+    import numpy as np
+
     if not isinstance(held, np.ndarray):
         raise TypeError(f"{name} is not an array")
     return np.char.decode(held, "utf-8") if held.dtype.kind == "S" else held
@@ -61,6 +71,9 @@ def _array(held: Any, name: str) -> np.ndarray[Any, Any]:
 
 def _tensor(inputs: np.ndarray[Any, Any], path: str) -> Tensor:
     """In this machine's byte order; complex numbers, dates, texts and records are refused."""
+    import numpy as np
+    import torch
+
     usable = inputs.dtype.kind in "fiub" and inputs.dtype.itemsize <= 8
     if inputs.ndim == 0 or not usable:
         raise SpecError(
@@ -75,5 +88,7 @@ def _tensor(inputs: np.ndarray[Any, Any], path: str) -> Tensor:
 def _labels(labels: np.ndarray[Any, Any], path: str) -> Any:
     """Names as texts; numbers as they are."""
     if labels.ndim != 1:
+        from tailcut.numerics.checks import checked_labels
+
         return checked_labels(labels, None, path)  # which says what is wrong with the shape
     return labels.tolist() if labels.dtype.kind == "U" else labels
