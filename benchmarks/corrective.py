@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
-from tailcut.lab.baselines.refits import COMPETITORS
+from tailcut.lab.baselines.registry import COMPETITORS
+from tailcut.lab.baselines.ssd import forgotten
 from tailcut.lab.baselines.subject import Subject
-from tailcut.lab.baselines.unlearning import forgotten
 from tailcut.network.stream import accuracy
 
 TOLD = 0.1

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from torch import Tensor
 
-from tailcut.lab.baselines.refits import papers_curve
+from tailcut.lab.baselines.papers_cut import papers_curve
 from tailcut.lab.baselines.scores import SCORES
 from tailcut.lab.baselines.subject import Subject, Way, linear
 from tailcut.numerics.readout import Readout
