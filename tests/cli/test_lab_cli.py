@@ -325,8 +325,8 @@ def test_claims_at_scale_are_told_with_what_changes(tmp_path, monkeypatch, capsy
         ),
         (
             ["probe", "--noise", "pears"],
-            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, confusion, "
-            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
+            "no label noise 'pears'; wanted one of aligned, asymmetric, confusion, human, "
+            "human:FILE, instance, matrix:FILE.npy, openset, pair, symmetric. Correct the name.",
         ),
         (
             ["grid", "--axes", "{colour: [red]}"],
@@ -335,7 +335,7 @@ def test_claims_at_scale_are_told_with_what_changes(tmp_path, monkeypatch, capsy
         ),
         (
             ["grid", "--axes", "{data: [mnist]}"],
-            "no data 'mnist'; wanted one of digits, clutter, cifar10. Correct the name.",
+            "no data 'mnist'; wanted one of cifar10, clutter, digits. Correct the name.",
         ),
         (
             ["grid", "--workers", "0"],

@@ -12,7 +12,8 @@ from torch import nn
 import tailcut
 from reference import Refit, gaussian, moments_of, principal_basis, told_by_refits
 from tailcut.lab.claims.probe import Seen, octaves, probe
-from tailcut.lab.data.problems import Problem, digits_problem
+from tailcut.lab.data.digits import digits_problem
+from tailcut.lab.data.problems import Problem
 from tailcut.lab.training.experiment import conduct
 from tailcut.lab.training.networks import build
 from tailcut.lab.training.recipe import Recipe

@@ -12,8 +12,10 @@ from torch import nn
 
 from tailcut.errors import DataError, SpecError, StoreError
 from tailcut.files.store import read_json
+from tailcut.lab.claims.conduct import conduct, require_own
+from tailcut.lab.claims.kept import rounded
 from tailcut.lab.claims.probe import probe
-from tailcut.lab.claims.study import Study, conduct, require_own, rounded
+from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.tables import tables
 from tailcut.lab.training.networks import NestedDropout, build
 from tailcut.network.head import find_head
@@ -51,13 +53,13 @@ def test_epochs_are_probed_on_a_logarithmic_scale():
         (
             SpecError,
             {"data": "mnist"},
-            "no data 'mnist'; wanted one of digits, clutter, cifar10. Correct the name.",
+            "no data 'mnist'; wanted one of cifar10, clutter, digits. Correct the name.",
         ),
         (
             SpecError,
             {"noise": "pears"},
-            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, confusion, "
-            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
+            "no label noise 'pears'; wanted one of aligned, asymmetric, confusion, human, "
+            "human:FILE, instance, matrix:FILE.npy, openset, pair, symmetric. Correct the name.",
         ),
         (
             SpecError,

@@ -6,7 +6,8 @@ from torch import nn
 
 import tailcut
 from reference import gaussian
-from tailcut.lab.noise import transitions as noise
+from tailcut.lab.noise.drawing import corrupt
+from tailcut.lab.noise.transitions import symmetric
 from tailcut.numerics.crossfit import FoldMoments
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.inference import (
@@ -52,8 +53,8 @@ def test_the_reading_finds_the_noise_that_is_there(fix, memoriser):
 def test_without_a_jury_self_training_is_for_labels_not_let_go_and_for_classes_apart(
     rate, spread, trained
 ):
-    true_N, given = torch.arange(1000) % CLASSES, noise.symmetric(CLASSES, rate)
-    given_N = noise.corrupt(true_N, given, seed=0)
+    true_N, given = torch.arange(1000) % CLASSES, symmetric(CLASSES, rate)
+    given_N = corrupt(true_N, given, seed=0)
     features_VND = torch.eye(CLASSES, 16)[true_N] + spread * gaussian(2, 1000, 16).float()
     folds = FoldMoments(16, CLASSES).update(features_VND, given_N, torch.arange(1000))
     spectrum = Spectrum.of(folds.whole())

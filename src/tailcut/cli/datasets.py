@@ -10,7 +10,7 @@ from typing import Any
 
 from tailcut._typing import Batches
 from tailcut.errors import SpecError
-from tailcut.lab.data.problems import digits
+from tailcut.lab.data.digits import digits
 from tailcut.readers.arrays import npz
 from tailcut.readers.classes import Classes
 from tailcut.readers.columns import Columns

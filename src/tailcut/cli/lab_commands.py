@@ -17,18 +17,16 @@ from tailcut.errors import SpecError
 from tailcut.files import store
 from tailcut.lab.claims import page as claims_page
 from tailcut.lab.claims import presets, scale, scales
+from tailcut.lab.claims.conduct import conduct, require_own
 from tailcut.lab.claims.figures import epochs_by_ranks
 from tailcut.lab.claims.presets import Preset
-from tailcut.lab.claims.study import Study, conduct, require_own
+from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.tables import tables
+from tailcut.lab.data.sources import SOURCES
 from tailcut.lab.grid import runs as grid
 from tailcut.lab.training import experiment
-from tailcut.lab.training.recipe import Recipe
 
 Options = Mapping[str, Any]
-
-_SIZES = {"digits": (1100, 200), "clutter": (4_000, 500), "cifar10": (10_000, 1_000)}
-"""Training and held-out samples of a study that does not say them."""
 
 
 def lab_train(options: Options, config: str) -> int:
@@ -36,13 +34,14 @@ def lab_train(options: Options, config: str) -> int:
     run, training = options["run"], options["training"]
     device = device_of_run(run)
     sizes = {"train": training.train, "holdout": training.holdout}
-    problem = experiment.PROBLEMS[training.data](
+    source = SOURCES.find(training.data)
+    problem = source.make(
         rate=training.rate,
         kind=training.noise,
         seed=run.seed,
         **{name: size for name, size in sizes.items() if size is not None},
     )
-    recipe = _recipe(training)
+    recipe = source.recipe.varied(training)
     with (
         run_directory(run, "train", config) as directory,
         Bar(run, recipe.epochs) as on_epoch,
@@ -205,10 +204,9 @@ def _engine(engine: Engine) -> dict[str, Any]:
 
 
 def _study(training: Training, run: Run, probing: Probing) -> Study:
-    recipe = _recipe(training)
-    train, holdout = _SIZES[training.data]
-    if training.data == "digits" and training.noise == "openset":
-        train = 800  # of the seven classes that stay
+    source = SOURCES.find(training.data)
+    recipe = source.recipe.varied(training)
+    train, holdout = source.train_under(training.noise), source.holdout
     return Study(
         data=training.data,
         network=training.network,
@@ -224,17 +222,4 @@ def _study(training: Training, run: Run, probing: Probing) -> Study:
         augment=recipe.augment,
         probes=probing.probes if isinstance(probing.probes, int) else tuple(probing.probes),
         repair=probing.repair,
-    )
-
-
-def _recipe(training: Training) -> Recipe:
-    usual = experiment.RECIPES[training.data]
-    rate = usual.learning_rate if training.learning_rate is None else training.learning_rate
-    return replace(
-        usual,
-        epochs=usual.epochs if training.epochs is None else training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=rate,
-        weight_decay=training.weight_decay,
-        augment=training.augment,
     )

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tailcut.errors import DataError
 from tailcut.lab.claims.bands import Band, BandProbe
-from tailcut.lab.data.problems import Problem, Samples
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.samples import Samples
 from tailcut.network.batches import read
 from tailcut.network.head import Head, find_head
 from tailcut.numerics.curve import geometric_ranks

@@ -1,0 +1,101 @@
+"""A study conducted: its network is trained under label noise, and probed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import tailcut
+from tailcut.lab.claims.kept import Kept, rounded
+from tailcut.lab.claims.probe import Record, probe
+from tailcut.lab.claims.study import Study
+from tailcut.lab.training import experiment
+from tailcut.lab.training.experiment import Experiment, untrained
+from tailcut.lab.training.records import Epoch
+from tailcut.network.stream import device_of, usual_device
+
+
+def conduct(
+    study: Study,
+    directory: Path | None = None,
+    *,
+    device: str = "auto",
+    on_epoch: Callable[[Epoch], None] = lambda _: None,
+) -> Record:
+    """Train, probe, and perhaps repair.
+
+    Args:
+        study: All of it.
+        directory: Where an interrupted study goes on from: checkpoint and probes so far.
+        device: To work on; by default a GPU if there is one where this runs.
+        on_epoch: Told of every epoch.
+
+    Returns:
+        `epochs` (records of the training), `probes` (see `probe.probe`, each with its `epoch`),
+        `last` and `best_epoch` accuracies on true test labels, `noisy_epoch` that of the epoch
+        best by the holdout, and `repair` if wanted.
+
+    Raises:
+        StoreError: See `require_own`.
+    """
+    kept, problem = Kept(directory, study), study.problem()
+    network = untrained(study.network, problem, seed=study.seed)
+    network = network.to(usual_device() if device == "auto" else device)
+    wanted = study.probed_epochs()
+
+    def look(number: int) -> None:
+        if number in wanted and number not in kept.probes:
+            network.eval()
+            kept.add(number, rounded(probe(network, problem, seed=study.seed)))
+
+    def after(epoch: Epoch) -> None:
+        look(epoch.epoch)
+        on_epoch(epoch)
+
+    if not kept.begun:
+        look(0)
+    done = experiment.conduct(
+        network,
+        problem,
+        study.recipe,
+        seed=study.seed,
+        device=str(device_of(network)),
+        checkpoint=kept.checkpoint,
+        on_epoch=after,
+    )
+    return rounded(_record(done, kept) | (_repaired(done) if study.repair else {}))
+
+
+def _record(done: Experiment, kept: Kept) -> Record:
+    trained = done.trained
+    return {
+        "epochs": [asdict(epoch) for epoch in trained.epochs],
+        "probes": [kept.probes[number] for number in sorted(kept.probes)],
+        "last": trained.epochs[-1].test,
+        "best_epoch": trained.oracle_epoch.test,
+        "noisy_epoch": trained.noisy_epoch.test,
+    }
+
+
+def require_own(directory: Path, study: Study) -> None:
+    """Refuse a directory from which a study cannot go on.
+
+    Raises:
+        StoreError: One that holds another study, or a training that was not probed.
+    """
+    Kept(directory, study)
+
+
+def _repaired(done: Experiment) -> Record:
+    problem = done.problem
+    fix = tailcut.repair(
+        done.network,
+        problem.train.loader(),
+        problem.holdout.loader(),
+        clean=problem.test.loader(),
+        progress=False,
+    )
+    clean = fix.summary["clean"]
+    told = {name: fix.summary[name] for name in ("verdict", "readout", "rank", "strength")}
+    return {"repair": {**told, "before": clean["before"], "after": clean["after"]}}
