@@ -1,6 +1,6 @@
 """A record of a study whose every figure is easy to see, and a grid without processes."""
 
-from tailcut.lab.grid.engines import _measured
+from tailcut.lab.grid.work import measured
 
 
 def record_of(**changes):
@@ -49,4 +49,4 @@ def record_of(**changes):
 def in_this_process(work, todo, **_):
     """What the pool does, without the seconds that a process takes to import torch."""
     for name, study in todo.items():
-        yield name, _measured(work, study)
+        yield name, measured(work, study)

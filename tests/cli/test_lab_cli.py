@@ -187,7 +187,7 @@ def test_a_grid_leaves_a_table_of_its_axes_and_ends(gridded):
 
 
 def test_a_grid_run_again_from_its_config_is_done_at_once(gridded, monkeypatch, capsys):
-    monkeypatch.setattr("tailcut.lab.grid.engines._Lane", None)  # no process can be started
+    monkeypatch.setattr("tailcut.lab.grid.pool._Lane", None)  # no process can be started
     before = {path: path.stat().st_mtime_ns for path in (gridded / "studies").iterdir()}
     words = ["lab", "grid", "--config", gridded / "config.yaml", "--out", gridded, "--json"]
     code, out, _ = run(capsys, *words)
@@ -234,7 +234,8 @@ def test_claims_of_a_preset_are_told_with_their_page(tmp_path, monkeypatch, caps
     assert code == 0
     assert out == f"C1 supported      It is so\nwrote {tmp_path / 'claims.md'}\n"
     assert asked["seeds"] == (4, 5, 6)
-    assert (asked["workers"], asked["engine"], asked["studies"]) == (1, "pool", None)
+    assert (asked["engine"].workers, asked["engine"].engine) == (1, "pool")
+    assert asked["studies"] is None
     run(capsys, "lab", "claims", "--seed", "2", "--out", tmp_path)
     assert asked["seeds"] == tuple(range(2, 2 + len(presets.PRESETS["clutter"].seeds)))
 

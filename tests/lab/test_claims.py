@@ -407,14 +407,14 @@ def settled(tmp_path_factory):
     directory = tmp_path_factory.mktemp("claims")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(claims_page, "rooms", short_theory)
-        patch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
+        patch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
         done = []
         found = claims_page.settle(tiny(), directory, on_done=done.append)
     return found, directory, done
 
 
 def test_a_page_of_some_claims_has_no_rooms_and_no_dead_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
+    monkeypatch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
     monkeypatch.setattr(claims_page, "rooms", None)  # nobody asks for them
     found = claims_page.settle(with_claims(tiny(), ["C1", "C5"]), tmp_path)
     assert [each.name for each in found] == ["C1", "C5"]
@@ -448,7 +448,7 @@ def test_a_claim_settled_again_runs_no_study_and_writes_the_same_bytes(settled, 
     found, directory, _ = settled
     before = bytes_of(directory)
     monkeypatch.setattr(claims_page, "rooms", short_theory)
-    monkeypatch.setattr("tailcut.lab.grid.engines._Lane", None)  # no process can be started
+    monkeypatch.setattr("tailcut.lab.grid.pool._Lane", None)  # no process can be started
     done = []
     studies = directory / "studies"
     again = claims_page.settle(tiny(), directory, studies=studies, on_done=done.append)

@@ -154,7 +154,7 @@ def settled(tmp_path_factory):
     """The axes, and the directory in which two of three sizes were settled."""
     directory = tmp_path_factory.mktemp("scale")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
+        patch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
         return scale.settle(tiny(), directory, sizes=[100, 150]), directory
 
 
@@ -184,7 +184,7 @@ def test_a_curve_names_the_statistics_that_count(settled):
 
 def test_another_size_is_added_to_what_is_there(settled, monkeypatch):
     before, directory = settled
-    monkeypatch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
+    monkeypatch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
     done = []
     after = scale.settle(tiny(), directory, sizes=[200], on_done=done.append)
     assert [each["config"]["train"] for each in done] == [200, 200]

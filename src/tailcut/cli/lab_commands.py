@@ -23,7 +23,9 @@ from tailcut.lab.claims.presets import Preset
 from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.tables import tables
 from tailcut.lab.data.sources import SOURCES
+from tailcut.lab.grid import engines
 from tailcut.lab.grid import runs as grid
+from tailcut.lab.grid.identity import product
 from tailcut.lab.training import experiment
 
 Options = Mapping[str, Any]
@@ -143,7 +145,7 @@ def _settling(options: Options) -> dict[str, Any]:
     return {
         "studies": None if studies is None else Path(studies),
         "device": _device(options["run"], engine),
-        **_engine(engine),
+        "engine": _engine(engine),
     }
 
 
@@ -160,7 +162,7 @@ def lab_grid(options: Options, config: str) -> int:
     """`tailcut lab grid`: every combination of the axes as a study."""
     run, gridded = options["run"], options["gridded"]
     axes = {"seed": [run.seed], **gridded.axes}
-    studies = grid.product(Study, axes)
+    studies = product(Study, axes)
     device = _device(run, options["engine"])
     with (
         run_directory(run, "grid", config) as directory,
@@ -170,8 +172,8 @@ def lab_grid(options: Options, config: str) -> int:
             studies,
             partial(conduct, device=device),
             directory / "studies",
+            _engine(options["engine"]),
             on_done=on_done,
-            **_engine(options["engine"]),
         )
     rows = [
         {**{name: each["config"][name] for name in axes}, **_ends(each["result"])}
@@ -194,13 +196,8 @@ def _device(run: Run, engine: Engine) -> str:
     return run.device if engine.engine == "ray" else device_of_run(run)
 
 
-def _engine(engine: Engine) -> dict[str, Any]:
-    return {
-        "engine": engine.engine,
-        "workers": engine.workers,
-        "address": engine.address,
-        "gpus": engine.gpus,
-    }
+def _engine(engine: Engine) -> engines.Engine:
+    return engines.Engine(engine.engine, engine.workers, engine.address, engine.gpus)
 
 
 def _study(training: Training, run: Run, probing: Probing) -> Study:

@@ -13,7 +13,7 @@ from tailcut.lab.claims.study import Study
 from tailcut.lab.training import experiment
 from tailcut.lab.training.experiment import Experiment, untrained
 from tailcut.lab.training.records import Epoch
-from tailcut.network.stream import device_of, usual_device
+from tailcut.network.stream import usual_device
 
 
 def conduct(
@@ -40,8 +40,8 @@ def conduct(
         StoreError: See `require_own`.
     """
     kept, problem = Kept(directory, study), study.problem()
-    network = untrained(study.network, problem, seed=study.seed)
-    network = network.to(usual_device() if device == "auto" else device)
+    device = str(usual_device()) if device == "auto" else device
+    network = untrained(study.network, problem, seed=study.seed).to(device)
     wanted = study.probed_epochs()
 
     def look(number: int) -> None:
@@ -55,15 +55,8 @@ def conduct(
 
     if not kept.begun:
         look(0)
-    done = experiment.conduct(
-        network,
-        problem,
-        study.recipe,
-        seed=study.seed,
-        device=str(device_of(network)),
-        checkpoint=kept.checkpoint,
-        on_epoch=after,
-    )
+    how = {"device": device, "checkpoint": kept.checkpoint, "on_epoch": after}
+    done = experiment.conduct(network, problem, study.recipe, seed=study.seed, **how)
     return rounded(_record(done, kept) | (_repaired(done) if study.repair else {}))
 
 

@@ -17,6 +17,7 @@ from tailcut.lab.claims.presets import Preset
 from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.theory import rooms
 from tailcut.lab.grid import runs as grid
+from tailcut.lab.grid.engines import Engine
 
 SOURCE = (
     "The claims are those of the abstract of arXiv 2603.02293v1, later withdrawn; the statistics, "
@@ -34,7 +35,7 @@ def settle(
     studies: Path | None = None,
     device: str = "auto",
     on_done: Callable[[Any], object] = lambda _: None,
-    **engine: Any,
+    engine: Engine | None = None,
 ) -> list[Finding]:
     """Run what is missing of a preset, test its claims, and write the page.
 
@@ -46,12 +47,12 @@ def settle(
         studies: Of the studies' files; `directory/studies` if not given.
         device: See `study.conduct`.
         on_done: Told of every study that ends.
-        engine: See `grid.run`.
+        engine: Where the trainings run; processes of this machine if not given.
     """
     wanted = preset.studies()
     place = directory / "studies" if studies is None else studies
     work = partial(conduct, device=device)
-    contents = grid.run(wanted, work, place, on_done=on_done, **engine)
+    contents = grid.run(wanted, work, place, engine, on_done=on_done)
     records = {study: content["result"] for study, content in zip(wanted, contents, strict=True)}
     results = Results(preset, records)
     found, theory = findings(results), rooms() if preset.whole else []

@@ -19,6 +19,7 @@ from tailcut.lab.claims.page import SOURCE
 from tailcut.lab.claims.scales import Scale
 from tailcut.lab.claims.study import Study
 from tailcut.lab.grid import runs as grid
+from tailcut.lab.grid.engines import Engine
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def settle(
     studies: Path | None = None,
     device: str = "auto",
     on_done: Callable[[Any], object] = lambda _: None,
-    **engine: Any,
+    engine: Engine | None = None,
 ) -> list[Axis]:
     """Run what is missing at some sizes, read what is finished at the others, write the page.
 
@@ -84,11 +85,11 @@ def settle(
         studies: Of the studies' files; `directory/studies` if not given.
         device: See `study.conduct`.
         on_done: Told of every study that ends.
-        engine: See `grid.run`.
+        engine: Where the trainings run; processes of this machine if not given.
     """
     place = directory / "studies" if studies is None else studies
     wanted = scale.studies(sizes)
-    grid.run(wanted, partial(conduct, device=device), place, on_done=on_done, **engine)
+    grid.run(wanted, partial(conduct, device=device), place, engine, on_done=on_done)
     contents = grid.finished(scale.studies(scale.sizes), place)
     records = {study: content["result"] for study, content in contents.items()}
     axes = measured(scale, records)
