@@ -15,7 +15,6 @@ from records import in_this_process, record_of
 from tailcut.errors import DataError, SpecError
 from tailcut.lab.claims import claims
 from tailcut.lab.claims import page as claims_page
-from tailcut.lab.claims.claims import Results
 from tailcut.lab.claims.controls import controls
 from tailcut.lab.claims.figures import as_svg, epochs_by_ranks, pictures
 from tailcut.lab.claims.findings import Finding, Test, slope, summary
@@ -28,6 +27,7 @@ from tailcut.lab.claims.measures import (
     tail_minus_leading,
 )
 from tailcut.lab.claims.presets import NAMES, PRESETS, with_claims, with_seeds
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import SCALES, preset
 from tailcut.lab.claims.study import Study
 

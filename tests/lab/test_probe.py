@@ -11,7 +11,8 @@ from torch import nn
 
 import tailcut
 from reference import Refit, gaussian, moments_of, principal_basis, told_by_refits
-from tailcut.lab.claims.probe import Seen, octaves, probe
+from tailcut.lab.claims.probe import octaves, probe
+from tailcut.lab.claims.seen import Seen
 from tailcut.lab.data.digits import digits_problem
 from tailcut.lab.data.problems import Problem
 from tailcut.lab.training.experiment import conduct

@@ -9,8 +9,8 @@ import pytest
 from records import in_this_process, record_of
 from tailcut.errors import SpecError
 from tailcut.lab.claims import claims, scale
-from tailcut.lab.claims.claims import Results
 from tailcut.lab.claims.presets import PRESETS, with_claims
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import SCALES, Scale
 from tailcut.lab.claims.study import Study
 from tailcut.lab.grid import runs as grid

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,43 +26,7 @@ from tailcut.lab.claims.measures import (
     true_probe,
     used_width,
 )
-from tailcut.lab.claims.presets import Preset
-from tailcut.lab.claims.study import Study
-
-
-class Results:
-    """Records of the studies of a preset, looked up by what was studied.
-
-    Args:
-        preset: Of the studies.
-        records: What `study.conduct` returned, by study.
-    """
-
-    def __init__(self, preset: Preset, records: Mapping[Study, Record]) -> None:
-        self.preset, self.records = preset, records
-
-    def knows(self, study: Study) -> bool:
-        """Whether every seed's record is there."""
-        return all(replace(study, seed=seed) in self.records for seed in self.preset.seeds)
-
-    def of(self, study: Study) -> list[Record]:
-        """One record for each seed."""
-        return [self.records[replace(study, seed=seed)] for seed in self.preset.seeds]
-
-    def each(self, study: Study, measured: Callable[[Record], float]) -> tuple[float, ...]:
-        """A figure of each seed's record."""
-        return tuple(measured(record) for record in self.of(study))
-
-    def minus(
-        self, one: Study, other: Study, measured: Callable[[Record], float]
-    ) -> tuple[float, ...]:
-        """Difference of a figure between two studies, seed by seed."""
-        return difference(self.each(one, measured), self.each(other, measured))
-
-
-def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
-    """Seed by seed."""
-    return tuple(a - b for a, b in zip(one, other, strict=True))
+from tailcut.lab.claims.results import Results, difference
 
 
 def findings(results: Results) -> list[Finding]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import tailcut
 from tailcut.lab.claims.kept import Kept, rounded
-from tailcut.lab.claims.probe import Record, probe
+from tailcut.lab.claims.probe import probe
+from tailcut.lab.claims.seen import Record
 from tailcut.lab.claims.study import Study
 from tailcut.lab.training import experiment
 from tailcut.lab.training.experiment import Experiment, untrained
@@ -28,13 +29,12 @@ def conduct(
     Args:
         study: All of it.
         directory: Where an interrupted study goes on from: checkpoint and probes so far.
-        device: To work on; by default a GPU if there is one where this runs.
+        device: To work on; "auto": a GPU if there is one where this runs.
         on_epoch: Told of every epoch.
 
     Returns:
-        `epochs` (records of the training), `probes` (see `probe.probe`, each with its `epoch`),
-        `last` and `best_epoch` accuracies on true test labels, `noisy_epoch` that of the epoch
-        best by the holdout, and `repair` if wanted.
+        `epochs`, `probes` (see `probe.probe`, each with its `epoch`), `last` and `best_epoch`
+        accuracies on true test labels, `noisy_epoch` by the holdout, and `repair` if wanted.
 
     Raises:
         StoreError: See `require_own`.
@@ -42,10 +42,9 @@ def conduct(
     kept, problem = Kept(directory, study), study.problem()
     device = str(usual_device()) if device == "auto" else device
     network = untrained(study.network, problem, seed=study.seed).to(device)
-    wanted = study.probed_epochs()
 
     def look(number: int) -> None:
-        if number in wanted and number not in kept.probes:
+        if number in study.probed_epochs() and number not in kept.probes:
             network.eval()
             kept.add(number, rounded(probe(network, problem, seed=study.seed)))
 

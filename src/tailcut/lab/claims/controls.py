@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from tailcut.lab.claims.claims import Results
 from tailcut.lab.claims.measures import Record, cut_by_holdout, place_of_classes
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.study import Study
 
 

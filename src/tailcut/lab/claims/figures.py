@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tailcut.lab.claims.claims import Results
 from tailcut.lab.claims.findings import Test
 from tailcut.lab.claims.measures import Record
 from tailcut.lab.claims.presets import Preset
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.study import Study
 
 _COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e6bbf", "#d08a1d", "#555555")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tailcut.errors import StoreError
 from tailcut.files import store
-from tailcut.lab.claims.probe import Record
+from tailcut.lab.claims.seen import Record
 from tailcut.lab.claims.study import Study
 from tailcut.network.checkpoints import load_checkpoint
 

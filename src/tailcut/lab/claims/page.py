@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tailcut.files import store
-from tailcut.lab.claims.claims import Results, findings
+from tailcut.lab.claims.claims import findings
 from tailcut.lab.claims.conduct import conduct
 from tailcut.lab.claims.controls import controls
 from tailcut.lab.claims.figures import epochs_by_ranks, pictures
 from tailcut.lab.claims.findings import Finding, Test, summary
 from tailcut.lab.claims.presets import Preset
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.theory import rooms
 from tailcut.lab.grid import runs as grid

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tailcut.files import store
-from tailcut.lab.claims.claims import Results, findings
+from tailcut.lab.claims.claims import findings
 from tailcut.lab.claims.conduct import conduct
 from tailcut.lab.claims.figures import as_svg, draw_tests, epochs_by_ranks
 from tailcut.lab.claims.findings import Finding, Test, summary
 from tailcut.lab.claims.measures import Record
 from tailcut.lab.claims.page import SOURCE
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import Scale
 from tailcut.lab.claims.study import Study
 from tailcut.lab.grid import runs as grid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tailcut.lab.claims.probe import Record
+from tailcut.lab.claims.seen import Record
 
 
 def tables(record: Record) -> dict[str, pd.DataFrame]:

@@ -6,8 +6,8 @@ from typing import get_args
 
 from torch import Tensor
 
-from tailcut.lab.claims.claims import difference
 from tailcut.lab.claims.findings import Finding, Test
+from tailcut.lab.claims.results import difference
 from tailcut.lab.theory import balance, benign, sparse
 from tailcut.lab.theory.seeds import SEEDS
 

@@ -11,7 +11,7 @@ from tailcut.errors import StoreError, TailcutError
 from tailcut.files.store import SCHEMA, read_json, write_json
 from tailcut.lab.grid.engines import Engine
 from tailcut.lab.grid.identity import canonical, identity
-from tailcut.lab.grid.work import Work
+from tailcut.lab.grid.work import Measured, Work
 
 Content = dict[str, Any]
 
@@ -27,8 +27,7 @@ def run(
     """Run every config whose file is not there yet, and return what all files hold.
 
     A file `<identity>.json` holds `schema`, `id`, `config`, `result` and `seconds`. It appears
-    when its run ends, whole or not at all, so a grid that was killed goes on from there, by
-    whichever engine.
+    whole when its run ends, so a grid that was killed goes on from there, by whichever engine.
 
     Args:
         configs: Frozen dataclasses of plain values; equal ones are run once.
@@ -42,24 +41,22 @@ def run(
 
     Raises:
         StoreError: A file that is damaged, or of another schema or config; nothing is run then.
-        TailcutError: Runs that failed, after all others have ended; or an engine that cannot be
-            used.
+        TailcutError: Runs that failed, after all others ended; or an engine that cannot be used.
     """
     directory, configs = Path(directory), list(configs)
     directory.mkdir(parents=True, exist_ok=True)
     by_name = {identity(config): config for config in configs}
-    path_of = {name: directory / f"{name}.json" for name in by_name}
-    todo = {name: by_name[name] for name, path in path_of.items() if not path.exists()}
-    done = {name: _read(path_of[name], name, by_name[name]) for name in by_name if name not in todo}
+    there = {name for name in by_name if _path(directory, name).exists()}
+    done = {name: _read(directory, name, by_name[name]) for name in by_name if name in there}
+    todo = {name: config for name, config in by_name.items() if name not in there}
     failed: dict[str, Exception] = {}
     with closing((engine or Engine()).outcomes(work, todo)) as outcomes:
         for name, outcome in outcomes:
             if isinstance(outcome, Exception):
                 failed[name] = outcome
-                continue
-            write_json(path_of[name], _content(name, by_name[name], *outcome))
-            done[name] = _read(path_of[name], name, by_name[name])
-            on_done(done[name])
+            else:
+                done[name] = _written(directory, name, todo[name], outcome)
+                on_done(done[name])
     if failed:
         _tell({name: failed[name] for name in by_name if name in failed}, len(by_name), directory)
     return [done[identity(config)] for config in configs]
@@ -72,12 +69,20 @@ def finished(configs: Iterable[Any], directory: str | Path) -> dict[Any, Content
         StoreError: See `run`.
     """
     names = {config: identity(config) for config in configs}
-    paths = {config: Path(directory) / f"{name}.json" for config, name in names.items()}
     return {
-        config: _read(path, names[config], config)
-        for config, path in paths.items()
-        if path.exists()
+        config: _read(directory, name, config)
+        for config, name in names.items()
+        if _path(directory, name).exists()
     }
+
+
+def _path(directory: str | Path, name: str) -> Path:
+    return Path(directory) / f"{name}.json"
+
+
+def _written(directory: Path, name: str, config: Any, outcome: Measured) -> Content:
+    write_json(_path(directory, name), _content(name, config, *outcome))
+    return _read(directory, name, config)
 
 
 def _content(name: str, config: Any, result: Content, seconds: float) -> Content:
@@ -91,8 +96,9 @@ def _content(name: str, config: Any, result: Content, seconds: float) -> Content
     }
 
 
-def _read(path: Path, name: str, config: Any) -> Content:
+def _read(directory: str | Path, name: str, config: Any) -> Content:
     """The content of a run's file, of this very run."""
+    path = _path(directory, name)
     wanted = f"the whole result of {name}, of schema {SCHEMA}"
     advice = "Update tailcut if a later one wrote it, else delete it: a rerun then makes it again"
     try:
