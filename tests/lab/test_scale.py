@@ -10,6 +10,7 @@ from records import in_this_process, record_of
 from tailcut.errors import SpecError
 from tailcut.lab.claims import claims, scale
 from tailcut.lab.claims.presets import PRESETS, with_claims
+from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import SCALES, Scale
 from tailcut.lab.claims.study import Study
@@ -34,7 +35,7 @@ def records_of(chosen, changed=()):
 
 def later(**segregation):
     """A record whose last probe has other figures."""
-    first, second, last = record_of()["probes"]
+    first, second, last = record_of().probes
     last = {**last, "segregation": {**last["segregation"], **segregation}}
     return record_of(probes=[first, second, last])
 
@@ -200,7 +201,7 @@ def test_some_claims_of_a_scale(settled):
     chosen = tiny()
     chosen = replace(chosen, preset=with_claims(chosen.preset, ["C6"]))
     contents = grid.finished(chosen.studies([100, 150]), directory / "studies")
-    records = {study: content["result"] for study, content in contents.items()}
+    records = {study: Record.from_json(content["result"]) for study, content in contents.items()}
     images, _ = scale.measured(chosen, records)
     assert [len(point.found) for point in images.run] == [1] * len(images.run)
     assert "## C1" not in scale.page(chosen, [images])

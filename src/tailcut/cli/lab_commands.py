@@ -81,12 +81,13 @@ def lab_probe(options: Options, config: str) -> int:
         Bar(run, study.epochs) as on_epoch,
     ):
         record = conduct(study, directory, device=device, on_epoch=on_epoch)
-    probes = record["probes"]
+    probes = record.probes
     for name, table in tables(record).items():
         store.write_text(directory / f"{name}.csv", table.to_csv(index=False))
     store.write_text(directory / "epochs-ranks.svg", epochs_by_ranks(probes))
     store.write_json(
-        directory / "result.json", {"schema": store.SCHEMA, "study": asdict(study), **record}
+        directory / "result.json",
+        {"schema": store.SCHEMA, "study": asdict(study), **record.to_json()},
     )
     shown = ["epoch", "test", "memorised", "effective_rank", "nc1_true"]
     scalars = pd.DataFrame([{name: each.get(name) for name in shown} for each in probes])

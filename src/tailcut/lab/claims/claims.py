@@ -10,7 +10,6 @@ import numpy as np
 
 from tailcut.lab.claims.findings import Finding, Test, slope
 from tailcut.lab.claims.measures import (
-    Record,
     best_cut,
     change_of_segregation,
     cost_of_epoch,
@@ -20,12 +19,14 @@ from tailcut.lab.claims.measures import (
     first_probe,
     last_accuracy,
     last_segregation,
+    repaired,
     share_of,
     still_repeated,
     tail_minus_leading,
     true_probe,
     used_width,
 )
+from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.results import Results, difference
 
 
@@ -132,7 +133,7 @@ def recovery(results: Results) -> Finding:
             Test(
                 "share of the gap from the last to the best epoch closed by the paper's cut, rank "
                 "by the noisy holdout",
-                results.each(base, lambda r: share_of(r, cut_by_holdout(r), r["best_epoch"])),
+                results.each(base, lambda r: share_of(r, cut_by_holdout(r), r.best_epoch)),
                 0.5,
             ),
             Test(
@@ -142,7 +143,7 @@ def recovery(results: Results) -> Finding:
             ),
             Test(
                 "the first share with the best rank by test, which nobody knows",
-                results.each(base, lambda r: share_of(r, best_cut(r), r["best_epoch"])),
+                results.each(base, lambda r: share_of(r, best_cut(r), r.best_epoch)),
                 0.5,
                 counts=False,
             ),
@@ -153,7 +154,7 @@ def recovery(results: Results) -> Finding:
 
 def _repaired(results: Results) -> Test:
     def share(record: Record) -> float:
-        return share_of(record, record["repair"]["after"], record["best_epoch"])
+        return share_of(record, repaired(record), record.best_epoch)
 
     name = "the first share for tailcut's repair: all layers, inferred labels"
     return Test(name, results.each(results.preset.base, share), 0.5, counts=False)
@@ -163,7 +164,7 @@ def stability(results: Results) -> Finding:
     """C6."""
     base = results.preset.base
     cuts = results.each(base, cut_by_holdout)
-    stops = results.each(base, lambda r: r["noisy_epoch"])
+    stops = results.each(base, lambda r: r.noisy_epoch)
     cut_mean, stop_mean = statistics.fmean(cuts), statistics.fmean(stops)
     spreads = tuple(
         abs(stop - stop_mean) - abs(cut - cut_mean) for cut, stop in zip(cuts, stops, strict=True)

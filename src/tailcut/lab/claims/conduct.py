@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import tailcut
-from tailcut.lab.claims.kept import Kept, rounded
+from tailcut.lab.claims.kept import Kept
 from tailcut.lab.claims.probe import probe
-from tailcut.lab.claims.seen import Record
+from tailcut.lab.claims.record import Record, rounded
+from tailcut.lab.claims.seen import Probe
 from tailcut.lab.claims.study import Study
 from tailcut.lab.training import experiment
 from tailcut.lab.training.experiment import Experiment, untrained
@@ -32,10 +32,6 @@ def conduct(
         device: To work on; "auto": a GPU if there is one where this runs.
         on_epoch: Told of every epoch.
 
-    Returns:
-        `epochs`, `probes` (see `probe.probe`, each with its `epoch`), `last` and `best_epoch`
-        accuracies on true test labels, `noisy_epoch` by the holdout, and `repair` if wanted.
-
     Raises:
         StoreError: See `require_own`.
     """
@@ -56,18 +52,7 @@ def conduct(
         look(0)
     how = {"device": device, "checkpoint": kept.checkpoint, "on_epoch": after}
     done = experiment.conduct(network, problem, study.recipe, seed=study.seed, **how)
-    return rounded(_record(done, kept) | (_repaired(done) if study.repair else {}))
-
-
-def _record(done: Experiment, kept: Kept) -> Record:
-    trained = done.trained
-    return {
-        "epochs": [asdict(epoch) for epoch in trained.epochs],
-        "probes": [kept.probes[number] for number in sorted(kept.probes)],
-        "last": trained.epochs[-1].test,
-        "best_epoch": trained.oracle_epoch.test,
-        "noisy_epoch": trained.noisy_epoch.test,
-    }
+    return Record.of(done.trained, kept.probes, _repaired(done) if study.repair else None)
 
 
 def require_own(directory: Path, study: Study) -> None:
@@ -79,7 +64,7 @@ def require_own(directory: Path, study: Study) -> None:
     Kept(directory, study)
 
 
-def _repaired(done: Experiment) -> Record:
+def _repaired(done: Experiment) -> Probe:
     problem = done.problem
     fix = tailcut.repair(
         done.network,
@@ -90,4 +75,4 @@ def _repaired(done: Experiment) -> Record:
     )
     clean = fix.summary["clean"]
     told = {name: fix.summary[name] for name in ("verdict", "readout", "rank", "strength")}
-    return {"repair": {**told, "before": clean["before"], "after": clean["after"]}}
+    return {**told, "before": clean["before"], "after": clean["after"]}

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from tailcut.errors import StoreError
 from tailcut.files import store
-from tailcut.lab.claims.seen import Record
+from tailcut.lab.claims.seen import Probe
 from tailcut.lab.claims.study import Study
 from tailcut.network.checkpoints import load_checkpoint
-
-_DIGITS = 4
-"""Decimals kept of every figure in a record: the rest is noise, and would fill the files."""
 
 
 class Kept:
@@ -25,7 +20,7 @@ class Kept:
     """
 
     def __init__(self, directory: Path | None, study: Study) -> None:
-        self.probes: dict[int, Record] = {}
+        self.probes: dict[int, Probe] = {}
         self._study, self._path = store.plain(asdict(study)), None
         self.checkpoint: Path | None = None
         if directory is not None:
@@ -38,9 +33,9 @@ class Kept:
         """Whether a checkpoint is there: its weights are no longer the untrained ones."""
         return self.checkpoint is not None and self.checkpoint.is_file()
 
-    def add(self, epoch: int, record: Record) -> None:
+    def add(self, epoch: int, probe: Probe) -> None:
         """Keep the probe of an epoch, 0 of the untrained network."""
-        self.probes[epoch] = {"epoch": epoch, **record}
+        self.probes[epoch] = {"epoch": epoch, **probe}
         if self._path is not None:
             content = {"schema": store.SCHEMA, "study": self._study}
             store.write_json(self._path, {**content, "probes": list(self.probes.values())})
@@ -70,14 +65,3 @@ class Kept:
                 advice="Delete its directory, or choose another one",
             )
         self.probes = {each["epoch"]: each for each in content["probes"]}
-
-
-def rounded(content: Any) -> Any:
-    """Plain data with its numbers cut to four decimals; NaN and infinities become None."""
-    if isinstance(content, float):
-        return round(content, _DIGITS) if math.isfinite(content) else None
-    if isinstance(content, dict):
-        return {name: rounded(value) for name, value in content.items()}
-    if isinstance(content, list):
-        return [rounded(value) for value in content]
-    return content

@@ -14,6 +14,7 @@ from tailcut.lab.claims.controls import controls
 from tailcut.lab.claims.figures import epochs_by_ranks, pictures
 from tailcut.lab.claims.findings import Finding, Test, summary
 from tailcut.lab.claims.presets import Preset
+from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.theory import rooms
@@ -54,7 +55,10 @@ def settle(
     place = directory / "studies" if studies is None else studies
     work = partial(conduct, device=device)
     contents = grid.run(wanted, work, place, engine, on_done=on_done)
-    records = {study: content["result"] for study, content in zip(wanted, contents, strict=True)}
+    records = {
+        study: Record.from_json(content["result"])
+        for study, content in zip(wanted, contents, strict=True)
+    }
     results = Results(preset, records)
     found, theory = findings(results), rooms() if preset.whole else []
     write(directory, results, found, theory)
@@ -67,7 +71,7 @@ def write(
     """`claims.md`, its figures, and `claims.json` with every number, which comes last."""
     drawn = pictures(results)
     first = results.of(results.preset.base)[0]
-    drawn["epochs-ranks"] = epochs_by_ranks(first["probes"])
+    drawn["epochs-ranks"] = epochs_by_ranks(first.probes)
     for name, text in drawn.items():
         store.write_text(directory / f"{name}.svg", text)
     store.write_text(directory / "claims.md", page(results, found, theory))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tailcut.lab.claims.bands import Band, BandProbe
 from tailcut.lab.claims.scalars import scalars
-from tailcut.lab.claims.seen import Record, Seen, share_right
+from tailcut.lab.claims.seen import Probe, Seen, share_right
 from tailcut.lab.data.problems import Problem
 from tailcut.network.batches import read
 from tailcut.network.head import Head, find_head
@@ -27,7 +27,7 @@ PERMUTATIONS = 39
 
 
 @torch.no_grad()
-def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Record:
+def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Probe:
     """Everything that one state of a network tells, as plain numbers.
 
     Least-squares probes are fitted on given and on true training labels, on the leading
@@ -66,9 +66,7 @@ def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Record:
     }
 
 
-def _fits(
-    spectrum: Spectrum, moments: Moments, ranks: list[int], train: Seen, test: Seen
-) -> Record:
+def _fits(spectrum: Spectrum, moments: Moments, ranks: list[int], train: Seen, test: Seen) -> Probe:
     """Probes on given, true and permuted labels, in every group of bands."""
     leading, tail = [(0, rank) for rank in ranks], [(rank, spectrum.rank) for rank in ranks[:-1]]
     groups = {"leading": leading, "tail": tail, "octave": octaves(spectrum.rank)}
@@ -107,7 +105,7 @@ def _accuracies(
     train: Seen,
     labels_N: Tensor,
     test: Seen,
-) -> Record:
+) -> Probe:
     """Of each group of bands on each kind of label, the training samples left out."""
     bands = [band for group in groups.values() for band in group]
     predicted_NB = fitted.predictions(train.features_ND, bands, labels_N)
@@ -117,7 +115,7 @@ def _accuracies(
         "test": share_right(fitted.predictions(test.features_ND, bands), test.clean_N),
         **_on_flipped(predicted_NB, train),
     }
-    accuracies: Record = {}
+    accuracies: Probe = {}
     for name, group in groups.items():
         accuracies[name] = {kind: values[: len(group)] for kind, values in found.items()}
         found = {kind: values[len(group) :] for kind, values in found.items()}

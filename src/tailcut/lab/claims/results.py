@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from tailcut.lab.claims.measures import Record
 from tailcut.lab.claims.presets import Preset
+from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.study import Study
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tailcut.errors import DataError
-from tailcut.lab.claims.seen import Record, Seen
+from tailcut.lab.claims.seen import Probe, Seen
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import Segregation
 from tailcut.numerics.spectrum import Spectrum, coding_rate_reduction, nc1
 
 
-def scalars(spectrum: Spectrum, moments: Moments, train: Seen, holdout: Seen, test: Seen) -> Record:
+def scalars(spectrum: Spectrum, moments: Moments, train: Seen, holdout: Seen, test: Seen) -> Probe:
     """Accuracies of the network as it is, its spectrum, and where signal and noise sit.
 
     `memorised`: share of wrongly labelled training samples whose wrong label is predicted.
@@ -23,7 +23,7 @@ def scalars(spectrum: Spectrum, moments: Moments, train: Seen, holdout: Seen, te
         for rows_N in (train.clean_N == k for k in range(classes))
         if rows_N.any()
     ]
-    found: Record = {
+    found: Probe = {
         "fit": float((predicted_N == train.given_N).double().mean()),
         "holdout": float((holdout.logits_NK.argmax(1) == holdout.given_N).double().mean()),
         "test": float((test.logits_NK.argmax(1) == test.clean_N).double().mean()),
@@ -43,7 +43,7 @@ def scalars(spectrum: Spectrum, moments: Moments, train: Seen, holdout: Seen, te
     return found | {"segregation": _segregation(spectrum, moments)}
 
 
-def _segregation(spectrum: Spectrum, moments: Moments) -> Record | None:
+def _segregation(spectrum: Spectrum, moments: Moments) -> Probe | None:
     """None where there is no noise that the true labels do not decide, or no signal."""
     permuted = [name for name in moments.label_sets if name.startswith("permuted")]
     try:

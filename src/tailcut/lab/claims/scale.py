@@ -14,8 +14,8 @@ from tailcut.lab.claims.claims import findings
 from tailcut.lab.claims.conduct import conduct
 from tailcut.lab.claims.figures import as_svg, draw_tests, epochs_by_ranks
 from tailcut.lab.claims.findings import Finding, Test, summary
-from tailcut.lab.claims.measures import Record
 from tailcut.lab.claims.page import SOURCE
+from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import Scale
 from tailcut.lab.claims.study import Study
@@ -92,7 +92,7 @@ def settle(
     wanted = scale.studies(sizes)
     grid.run(wanted, partial(conduct, device=device), place, engine, on_done=on_done)
     contents = grid.finished(scale.studies(scale.sizes), place)
-    records = {study: content["result"] for study, content in contents.items()}
+    records = {study: Record.from_json(content["result"]) for study, content in contents.items()}
     axes = measured(scale, records)
     write(directory, scale, axes, records)
     return axes
@@ -134,7 +134,7 @@ def write(
                 store.write_text(directory / f"{name}-{axis.name}.svg", text)
         for point in axis.run:
             record = records[replace(point.study, seed=point.seeds[0])]
-            text = epochs_by_ranks(record["probes"])
+            text = epochs_by_ranks(record.probes)
             store.write_text(directory / f"{picture_of(axis, point)}.svg", text)
     store.write_text(directory / "scale.md", page(scale, axes))
     told = {axis.name: [_plain(point) for point in axis.points] for axis in axes}

@@ -12,8 +12,8 @@ from tailcut.lab.samples import Samples
 from tailcut.network.batches import read
 from tailcut.network.head import Head
 
-Record = dict[str, Any]
-"""Plain values, as they stand in a JSON file."""
+Probe = dict[str, Any]
+"""Plain values of one state of a network, as they stand in a JSON file."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,18 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-Work = Callable[[Any], Mapping[str, Any]]
+
+class Result(Protocol):
+    """What a run may return instead of a dict."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        ...
+
+
+Work = Callable[[Any], Mapping[str, Any] | Result]
 Measured = tuple[dict[str, Any], float]
 """A result and its seconds."""
 Outcomes = Generator[tuple[str, Measured | Exception], None, None]
@@ -37,6 +46,7 @@ def as_run_error() -> Iterator[None]:
 
 
 def _plain(result: Any) -> dict[str, Any]:
+    result = result.to_json() if hasattr(result, "to_json") else result
     if not isinstance(result, Mapping):
         raise TypeError(f"the run returned a {type(result).__name__} instead of a dict")
     return json.loads(json.dumps(dict(result), default=lambda value: value.tolist()))
