@@ -36,7 +36,7 @@ def corrective(
         clean_N: True labels of the training samples.
         rivals: Accuracy of the others on all classes.
     """
-    wrong_N = own.known[1] != clean_N
+    wrong_N = own.train_features[1] != clean_N
     told_N = torch.rand(len(wrong_N), generator=torch.Generator().manual_seed(0)) < TOLD
     networks = {
         "last epoch": own.network,

@@ -260,7 +260,7 @@ def true_labels(case: Case) -> dict[str, float]:
 
     plainly = Moments(case.own.head.width, case.own.head.classes)
     known = case.clean_N >= 0
-    plainly.update(case.own.known[0][known], given=case.clean_N[known])
+    plainly.update(case.own.train_features[0][known], given=case.clean_N[known])
     found = survey(
         case.network, case.batches("train"), case.batches("holdout"), device=None, seed=0, step=step
     )

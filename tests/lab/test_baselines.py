@@ -98,9 +98,9 @@ def test_permuted_labels_are_at_chance(subject):
 
 
 def test_neighbours_are_those_of_scikit_learn(subject):
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     peer = KNeighborsClassifier(5, metric="cosine").fit(features_ND.numpy(), given_N.numpy())
-    theirs = peer.score(subject.asked[0].numpy(), subject.asked[1].numpy())
+    theirs = peer.score(subject.test_features[0].numpy(), subject.test_features[1].numpy())
     assert nearest_neighbours(subject) == pytest.approx(theirs, abs=0.01)
 
 
@@ -116,19 +116,19 @@ def test_a_logistic_refit_tells_two_classes_apart():
 
 def test_the_ridge_refit_is_scikit_learns(subject, monkeypatch):
     monkeypatch.setattr(refits, "_RIDGE_PENALTIES", (0.1,))
-    features_ND, given_N = (part.double().numpy() for part in subject.known)
-    onehot_NK = torch.eye(10)[subject.known[1]].numpy()
+    features_ND, given_N = (part.double().numpy() for part in subject.train_features)
+    onehot_NK = torch.eye(10)[subject.train_features[1]].numpy()
     mean_variance = features_ND.var(0).mean()
     peer = Ridge(alpha=0.1 * mean_variance * len(given_N)).fit(features_ND, onehot_NK)
-    theirs = peer.predict(subject.asked[0].double().numpy()).argmax(1)
+    theirs = peer.predict(subject.test_features[0].double().numpy()).argmax(1)
     assert refits.ridge_refit(subject) == pytest.approx(
-        (theirs == subject.asked[1].numpy()).mean(), abs=0.005
+        (theirs == subject.test_features[1].numpy()).mean(), abs=0.005
     )
 
 
 def test_a_ways_setting_is_chosen_by_the_noisy_holdout(subject):
-    held_ND, given_N = subject.held
-    asked_ND, true_N = subject.asked
+    held_ND, given_N = subject.holdout_features
+    asked_ND, true_N = subject.test_features
 
     def knowing_the_test(features_ND):
         ours = features_ND.shape == asked_ND.shape and torch.equal(features_ND, asked_ND)
@@ -164,7 +164,7 @@ def test_the_papers_rank_is_that_which_the_holdout_finds(subject):
 def test_raw_inputs_are_features_of_their_own(memoriser):
     train = memoriser.problem.train
     inputs = of_inputs(memoriser.problem)
-    features_ND, given_N = inputs.known
+    features_ND, given_N = inputs.train_features
     torch.testing.assert_close(features_ND, train.inputs.flatten(1) * 4 - 2)
     assert torch.equal(given_N, train.given)
     assert refits.lda_refit(inputs) > 0.9  # which is why digits are no evidence
@@ -205,7 +205,7 @@ def test_every_lab_network_shows_its_layers(name):
     subject = untrained(name)
     features = layers.layer_features(subject, subject.test)
     assert [tuple(features_ND.shape) for features_ND in features] == [(90, d) for d in LAYERS[name]]
-    assert torch.equal(features[-1], subject.asked[0])
+    assert torch.equal(features[-1], subject.test_features[0])
 
 
 def test_a_convolutions_layer_is_its_mean_over_positions():

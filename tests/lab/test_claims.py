@@ -407,16 +407,16 @@ def settled(tmp_path_factory):
     """Findings, and the directory in which a small preset was settled."""
     directory = tmp_path_factory.mktemp("claims")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claims_page, "rooms", short_theory)
+        patch.setattr(claims_page, "known_models", short_theory)
         patch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
         done = []
         found = claims_page.settle(tiny(), directory, on_done=done.append)
     return found, directory, done
 
 
-def test_a_page_of_some_claims_has_no_rooms_and_no_dead_picture(tmp_path, monkeypatch):
+def test_a_page_of_some_claims_has_no_theory_and_no_dead_picture(tmp_path, monkeypatch):
     monkeypatch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
-    monkeypatch.setattr(claims_page, "rooms", None)  # nobody asks for them
+    monkeypatch.setattr(claims_page, "known_models", None)  # nobody asks for them
     found = claims_page.settle(with_claims(tiny(), ["C1", "C5"]), tmp_path)
     assert [each.name for each in found] == ["C1", "C5"]
     assert set(bytes_of(tmp_path)) == {
@@ -448,7 +448,7 @@ def test_every_study_leaves_a_file_and_every_claim_a_picture(settled):
 def test_a_claim_settled_again_runs_no_study_and_writes_the_same_bytes(settled, monkeypatch):
     found, directory, _ = settled
     before = bytes_of(directory)
-    monkeypatch.setattr(claims_page, "rooms", short_theory)
+    monkeypatch.setattr(claims_page, "known_models", short_theory)
     monkeypatch.setattr("tailcut.lab.grid.pool._Lane", None)  # no process can be started
     done = []
     studies = directory / "studies"

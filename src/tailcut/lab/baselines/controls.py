@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tailcut.lab.baselines.registry import control
-from tailcut.lab.baselines.subject import Subject, Way, folded, linear
+from tailcut.lab.baselines.subject import Classifier, Subject, folded, linear
 from tailcut.lab.data.problems import Problem
 from tailcut.lab.training.networks import build
 from tailcut.network.filters import reestimate_batchnorm
@@ -34,7 +34,7 @@ def top_removed(subject: Subject) -> float:
 @control("permuted labels", place=4)
 def permuted_labels(subject: Subject) -> float:
     """Control: LDA on the given labels in another order; chance is 1 / K."""
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     order_N = torch.randperm(len(given_N), generator=torch.Generator().manual_seed(0))
     moments = Moments(subject.head.width, subject.head.classes)
     readout = Readout.lda(moments.update(features_ND, given=given_N[order_N]))
@@ -63,7 +63,7 @@ def _ranks(subject: Subject) -> list[int]:
     return geometric_ranks(Spectrum.of(subject.moments).rank)
 
 
-def _behind(subject: Subject, basis_DR: Tensor) -> Way:
+def _behind(subject: Subject, basis_DR: Tensor) -> Classifier:
     """The own head behind a projection of the centred features."""
     weight_KD, bias_K = (part.double() for part in subject.parameters())
     projected_KD = weight_KD @ basis_DR @ basis_DR.T

@@ -24,7 +24,7 @@ def fine_refit(subject: Subject) -> float:
     """
     from sklearn.mixture import GaussianMixture
 
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     unit_ND = torch.nn.functional.normalize(features_ND.double())
     moments = Moments(subject.head.width, subject.head.classes)
     for k in range(subject.head.classes):

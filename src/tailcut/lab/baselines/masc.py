@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tailcut.lab.baselines.registry import competitor
-from tailcut.lab.baselines.subject import Subject, Way, linear
+from tailcut.lab.baselines.subject import Classifier, Subject, linear
 
 _MASC_SHARES = (1, 0.75, 0.99)
 
@@ -18,10 +18,10 @@ def masc(subject: Subject) -> float:
     argmax_c |P_c h| / |h| with P_c the leading uncentred directions of class c; of rank 1, or
     of 75 or 99 % of the energy, by the holdout. Last hidden layer only.
     """
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     bases = [directions(features_ND[given_N == k]) for k in range(subject.head.classes)]
 
-    def way(share: float) -> Way:
+    def classifier(share: float) -> Classifier:
         return lambda asked_ND: torch.stack(
             [
                 (asked_ND.double() @ basis_DD[:, : _rank_of(energy_D, share)]).norm(dim=1)
@@ -30,7 +30,7 @@ def masc(subject: Subject) -> float:
             1,
         )
 
-    return subject.best([way(share) for share in _MASC_SHARES])
+    return subject.best([classifier(share) for share in _MASC_SHARES])
 
 
 @competitor("VeLPIC", place=12)
@@ -40,7 +40,7 @@ def velpic(subject: Subject) -> float:
     logits_c = <h, v_c> with v_c the first uncentred direction of class c, turned so that the
     training features lie on its positive side on average; no bias.
     """
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     mean_D = features_ND.double().mean(0)
     rows: list[Tensor] = []
     for k in range(subject.head.classes):

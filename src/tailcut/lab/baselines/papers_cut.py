@@ -37,7 +37,10 @@ def papers_curve(subject: Subject) -> dict[str, list[Any]]:
     readout = Readout.project(Spectrum.of(subject.moments), *subject.parameters())
     ranks = geometric_ranks(readout.max_rank, per_octave=8)
     found: dict[str, list[Any]] = {"rank": list(ranks)}
-    for name, (features_ND, labels_N) in (("holdout", subject.held), ("test", subject.asked)):
+    for name, (features_ND, labels_N) in (
+        ("holdout", subject.holdout_features),
+        ("test", subject.test_features),
+    ):
         predicted_NR = readout.predictions(features_ND, ranks)
         found[name] = (predicted_NR == labels_N[:, None]).double().mean(0).tolist()
     return found

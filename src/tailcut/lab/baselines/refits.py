@@ -27,7 +27,7 @@ def ridge_refit(subject: Subject) -> float:
 @competitor("logistic refit", place=3)
 def logistic_refit(subject: Subject) -> float:
     """scikit-learn's LogisticRegression on the given labels, C by the holdout."""
-    return subject.best([linear(*head) for head in logistic_heads(*subject.known)])
+    return subject.best([linear(*head) for head in logistic_heads(*subject.train_features)])
 
 
 def logistic_heads(features_ND: Tensor, given_N: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -64,7 +64,7 @@ def lda_refit(subject: Subject) -> float:
 @competitor("LDA on the holdout", place=5)
 def lda_on_holdout(subject: Subject) -> float:
     """LDA fitted on the holdout itself, which the network has not learned, all directions."""
-    features_ND, given_N = subject.held
+    features_ND, given_N = subject.holdout_features
     moments = Moments(subject.head.width, subject.head.classes)
     readout = Readout.lda(moments.update(features_ND, given=given_N))
     return subject.accuracy(folded(readout))

@@ -32,7 +32,7 @@ _FLOOR = 1e-10
 @competitor("RoG, last layer", place=9)
 def rog(subject: Subject) -> float:
     """RoG on the penultimate layer alone, which fits into the network's own head."""
-    readout = robust_gaussians(*subject.known, subject.head.classes)
+    readout = robust_gaussians(*subject.train_features, subject.head.classes)
     return subject.accuracy(folded(readout))
 
 
@@ -49,7 +49,11 @@ def rog_ensemble(subject: Subject) -> float:
     carried to their maximum, where its code stops after 20 epochs of Adam; its holdout has 50
     samples of each class, ours is the subject's.
     """
-    classes, (_, given_N), (_, held_N) = subject.head.classes, subject.known, subject.held
+    classes, (_, given_N), (_, held_N) = (
+        subject.head.classes,
+        subject.train_features,
+        subject.holdout_features,
+    )
     readouts = [
         robust_gaussians(features_ND, given_N, classes)
         for features_ND in layer_features(subject, subject.train)
@@ -61,7 +65,7 @@ def rog_ensemble(subject: Subject) -> float:
     weights_L = mixture_weights(chances_LNK[:, trusted_n, held_N[trusted_n]])
     asked_LNK = _chances(readouts, layer_features(subject, subject.test))
     mixed_NK = (weights_L[:, None, None] * asked_LNK).sum(0)
-    return float((mixed_NK.argmax(1) == subject.asked[1]).double().mean())
+    return float((mixed_NK.argmax(1) == subject.test_features[1]).double().mean())
 
 
 def robust_gaussians(features_ND: Tensor, given_N: Tensor, classes: int) -> Readout:

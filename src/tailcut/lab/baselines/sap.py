@@ -26,9 +26,9 @@ def sap(subject: Subject) -> float:
     inputs on the 1 000 training samples of least loss; no BatchNorm step. Deviation: patch
     moments come from a random draw of positions.
     """
-    given = subject.known[1]
+    given = subject.train_features[1]
     weight_KD, bias_K = subject.parameters()
-    logits_NK = subject.known[0] @ weight_KD.T + bias_K
+    logits_NK = subject.train_features[0] @ weight_KD.T + bias_K
     losses_N = torch.nn.functional.cross_entropy(logits_NK, given, reduction="none")
     trusted_N = torch.zeros(len(given), dtype=torch.bool)
     trusted_N[losses_N.argsort()[:_TRUSTED]] = True

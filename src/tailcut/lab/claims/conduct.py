@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tailcut
-from tailcut.lab.claims.kept import Kept
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.claims.probe import probe
+from tailcut.lab.claims.progress import Progress
 from tailcut.lab.claims.record import Record, rounded
-from tailcut.lab.claims.seen import Probe
 from tailcut.lab.claims.study import Study
 from tailcut.lab.training import experiment
 from tailcut.lab.training.experiment import Experiment, untrained
@@ -35,24 +35,24 @@ def conduct(
     Raises:
         StoreError: See `require_own`.
     """
-    kept, problem = Kept(directory, study), study.problem()
+    progress, problem = Progress(directory, study), study.problem()
     device = str(usual_device()) if device == "auto" else device
     network = untrained(study.network, problem, seed=study.seed).to(device)
 
     def look(number: int) -> None:
-        if number in study.probed_epochs() and number not in kept.probes:
+        if number in study.probed_epochs() and number not in progress.probes:
             network.eval()
-            kept.add(number, rounded(probe(network, problem, seed=study.seed)))
+            progress.add(number, rounded(probe(network, problem, seed=study.seed)))
 
     def after(epoch: Epoch) -> None:
         look(epoch.epoch)
         on_epoch(epoch)
 
-    if not kept.begun:
+    if not progress.begun:
         look(0)
-    how = {"device": device, "checkpoint": kept.checkpoint, "on_epoch": after}
+    how = {"device": device, "checkpoint": progress.checkpoint, "on_epoch": after}
     done = experiment.conduct(network, problem, study.recipe, seed=study.seed, **how)
-    return Record.of(done.trained, kept.probes, _repaired(done) if study.repair else None)
+    return Record.of(done.trained, progress.probes, _repaired(done) if study.repair else None)
 
 
 def require_own(directory: Path, study: Study) -> None:
@@ -61,7 +61,7 @@ def require_own(directory: Path, study: Study) -> None:
     Raises:
         StoreError: One that holds another study, or a training that was not probed.
     """
-    Kept(directory, study)
+    Progress(directory, study)
 
 
 def _repaired(done: Experiment) -> Probe:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.claims.measures import cut_by_holdout, place_of_classes
 from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.results import Results
-from tailcut.lab.claims.seen import Probe
 from tailcut.lab.claims.study import Study
 
 

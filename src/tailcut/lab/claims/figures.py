@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.claims.findings import Test
 from tailcut.lab.claims.measures import repaired
 from tailcut.lab.claims.presets import Preset
 from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.results import Results
-from tailcut.lab.claims.seen import Probe
 from tailcut.lab.claims.study import Study
 
 _COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e6bbf", "#d08a1d", "#555555")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.claims.record import Record
-from tailcut.lab.claims.seen import Probe
 
 _MISSED = 0.2
 """How far the best epoch or rank is missed, up and down."""

@@ -17,7 +17,7 @@ from tailcut.lab.claims.presets import Preset
 from tailcut.lab.claims.record import Record
 from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.study import Study
-from tailcut.lab.claims.theory import rooms
+from tailcut.lab.claims.theory import known_models
 from tailcut.lab.grid import runs as grid
 from tailcut.lab.grid.engines import Engine
 
@@ -41,7 +41,7 @@ def settle(
 ) -> list[Finding]:
     """Run what is missing of a preset, test its claims, and write the page.
 
-    The rooms of theory are told beside all claims, not beside some.
+    The models of known theory are told beside all claims, not beside some.
 
     Args:
         preset: Its studies.
@@ -60,7 +60,7 @@ def settle(
         for study, content in zip(wanted, contents, strict=True)
     }
     results = Results(preset, records)
-    found, theory = findings(results), rooms() if preset.whole else []
+    found, theory = findings(results), known_models() if preset.whole else []
     write(directory, results, found, theory)
     return [*found, *theory]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tailcut.lab.claims.bands import Band, BandProbe
+from tailcut.lab.claims.features import Features, Probe, share_right
 from tailcut.lab.claims.scalars import scalars
-from tailcut.lab.claims.seen import Probe, Seen, share_right
 from tailcut.lab.data.problems import Problem
 from tailcut.network.batches import read
 from tailcut.network.head import Head, find_head
@@ -51,7 +51,7 @@ def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Probe:
     """
     head = find_head(network, next(read(problem.train.loader(8))).inputs)
     train, holdout, test = (
-        Seen.of(network, head, part) for part in (problem.train, problem.holdout, problem.test)
+        Features.of(network, head, part) for part in (problem.train, problem.holdout, problem.test)
     )
     moments = _moments(train, head, seed)
     spectrum = Spectrum.of(moments)
@@ -66,7 +66,9 @@ def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Probe:
     }
 
 
-def _fits(spectrum: Spectrum, moments: Moments, ranks: list[int], train: Seen, test: Seen) -> Probe:
+def _fits(
+    spectrum: Spectrum, moments: Moments, ranks: list[int], train: Features, test: Features
+) -> Probe:
     """Probes on given, true and permuted labels, in every group of bands."""
     leading, tail = [(0, rank) for rank in ranks], [(rank, spectrum.rank) for rank in ranks[:-1]]
     groups = {"leading": leading, "tail": tail, "octave": octaves(spectrum.rank)}
@@ -87,7 +89,7 @@ def octaves(rank: int) -> list[Band]:
     return list(pairwise(edges))
 
 
-def _moments(train: Seen, head: Head, seed: int) -> Moments:
+def _moments(train: Features, head: Head, seed: int) -> Moments:
     generator = torch.Generator().manual_seed(seed)
     permuted = {
         f"permuted {number}": permuted_within(train.given_N, train.clean_N, generator)
@@ -102,9 +104,9 @@ def _moments(train: Seen, head: Head, seed: int) -> Moments:
 def _accuracies(
     fitted: BandProbe,
     groups: dict[str, list[Band]],
-    train: Seen,
+    train: Features,
     labels_N: Tensor,
-    test: Seen,
+    test: Features,
 ) -> Probe:
     """Of each group of bands on each kind of label, the training samples left out."""
     bands = [band for group in groups.values() for band in group]
@@ -122,7 +124,7 @@ def _accuracies(
     return accuracies
 
 
-def _on_flipped(predicted_NR: Tensor, train: Seen) -> dict[str, list[float]]:
+def _on_flipped(predicted_NR: Tensor, train: Features) -> dict[str, list[float]]:
     """How often wrong labels are repeated, and seen through; nothing where none is wrong."""
     flipped_N = train.flipped_N
     if not flipped_N.any():
@@ -134,7 +136,7 @@ def _on_flipped(predicted_NR: Tensor, train: Seen) -> dict[str, list[float]]:
 
 
 def _random_subspace(
-    spectrum: Spectrum, moments: Moments, ranks: list[int], test: Seen, seed: int
+    spectrum: Spectrum, moments: Moments, ranks: list[int], test: Features, seed: int
 ) -> list[float]:
     """Control: a probe on given labels in random directions instead of the leading ones."""
     turned = spectrum.rebased(random_basis(spectrum.width, seed))
@@ -146,9 +148,9 @@ def _own_head(
     spectrum: Spectrum,
     parameters: tuple[Tensor, Tensor | None],
     ranks: list[int],
-    train: Seen,
-    holdout: Seen,
-    test: Seen,
+    train: Features,
+    holdout: Features,
+    test: Features,
 ) -> dict[str, list[float]]:
     """The paper's cut at every rank, and on the holdout, by which a rank may be chosen."""
     readout = Readout.project(spectrum, *parameters)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tailcut.lab.claims.seen import Probe
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.training.records import Epoch, Trained
 
 _DIGITS = 4

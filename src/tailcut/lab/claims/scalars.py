@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from tailcut.errors import DataError
-from tailcut.lab.claims.seen import Probe, Seen
+from tailcut.lab.claims.features import Features, Probe
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.segregation import Segregation
 from tailcut.numerics.spectrum import Spectrum, coding_rate_reduction, nc1
 
 
-def scalars(spectrum: Spectrum, moments: Moments, train: Seen, holdout: Seen, test: Seen) -> Probe:
+def scalars(
+    spectrum: Spectrum, moments: Moments, train: Features, holdout: Features, test: Features
+) -> Probe:
     """Accuracies of the network as it is, its spectrum, and where signal and noise sit.
 
     `memorised`: share of wrongly labelled training samples whose wrong label is predicted.

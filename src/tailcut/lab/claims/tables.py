@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.claims.record import Record
-from tailcut.lab.claims.seen import Probe
 
 
 def tables(record: Record) -> dict[str, pd.DataFrame]:

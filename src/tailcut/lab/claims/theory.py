@@ -1,4 +1,4 @@
-"""The two rooms of theory beside the claims, and the threshold where theory has one."""
+"""The models of known theory beside the claims, and the threshold where theory has one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tailcut.lab.theory import balance, benign, sparse
 from tailcut.lab.theory.seeds import SEEDS
 
 
-def rooms() -> list[Finding]:
+def known_models() -> list[Finding]:
     """Findings of the experiments whose theory is known, in seconds."""
     return [sparse_recovery(), balance_law(), benign_threshold()]
 

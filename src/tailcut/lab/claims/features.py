@@ -17,7 +17,7 @@ Probe = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Features:
     """What the head receives and what the labels are: N x D features, held in memory.
 
     Attributes:
@@ -33,7 +33,7 @@ class Seen:
     clean_N: Tensor
 
     @classmethod
-    def of(cls, network: nn.Module, head: Head, samples: Samples) -> Seen:
+    def of(cls, network: nn.Module, head: Head, samples: Samples) -> Features:
         """One pass over some samples; samples of no class (open-set noise) are left out."""
         clean_N = samples.given if samples.clean is None else samples.clean
         inside_n = torch.nonzero(clean_N >= 0).flatten()

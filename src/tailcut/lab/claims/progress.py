@@ -7,12 +7,12 @@ from pathlib import Path
 
 from tailcut.errors import StoreError
 from tailcut.files import store
-from tailcut.lab.claims.seen import Probe
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.claims.study import Study
 from tailcut.network.checkpoints import load_checkpoint
 
 
-class Kept:
+class Progress:
     """What an interrupted study goes on from; without a directory nothing is written.
 
     Raises:
