@@ -205,7 +205,8 @@ def _study(training: Training, run: Run, probing: Probing) -> Study:
     source = SOURCES.find(training.data)
     recipe = source.recipe.varied(training)
     train, holdout = source.train_under(training.noise), source.holdout
-    return Study(
+    return Study.under(
+        recipe,
         data=training.data,
         network=training.network,
         noise=training.noise,
@@ -213,11 +214,6 @@ def _study(training: Training, run: Run, probing: Probing) -> Study:
         seed=run.seed,
         train=train if training.train is None else training.train,
         holdout=holdout if training.holdout is None else training.holdout,
-        epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        batch_size=recipe.batch_size,
-        weight_decay=recipe.weight_decay,
-        augment=recipe.augment,
         probes=probing.probes if isinstance(probing.probes, int) else tuple(probing.probes),
         repair=probing.repair,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from tailcut.errors import SpecError
 from tailcut.lab.data.problems import Problem
@@ -14,6 +15,9 @@ from tailcut.lab.training.recipe import DIGITS, Recipe
 @dataclass(frozen=True)
 class Study:
     """What is trained, on which labels, and when it is probed.
+
+    Its fields are flat and plain because they are the axes of grids and name the files of runs;
+    what they mean for a training, `Recipe` alone knows and checks.
 
     Attributes:
         data: Of the problem: digits, clutter or cifar10.
@@ -77,6 +81,13 @@ class Study:
                 wanted=f"some of 0..{self.epochs}",
                 advice="Choose other epochs; 0 is the untrained network",
             )
+
+    @classmethod
+    def under(cls, recipe: Recipe, **about: Any) -> Study:
+        """A study with the hyperparameters of a recipe, of those that studies name."""
+        named = {each.name for each in fields(cls)}
+        shared = {name: value for name, value in asdict(recipe).items() if name in named}
+        return cls(**{**shared, **about})
 
     def problem(self) -> Problem:
         """The noisy data."""
