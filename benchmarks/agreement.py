@@ -15,8 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from tailcut.lab.data.problems import Problem, cifar10_problem, digits_problem
-from tailcut.lab.data.samples import Samples
+from tailcut.lab.data.cifar10 import cifar10_problem
+from tailcut.lab.data.digits import digits_problem
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.samples import Samples
 from tailcut.lab.training.networks import build
 from tailcut.lab.training.recipe import Recipe
 from tailcut.lab.training.sgd import train

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
-from tailcut.lab.baselines.refits import COMPETITORS
+from tailcut.lab.baselines.registry import COMPETITORS
+from tailcut.lab.baselines.ssd import forgotten
 from tailcut.lab.baselines.subject import Subject
-from tailcut.lab.baselines.unlearning import forgotten
 from tailcut.network.stream import accuracy
 
 TOLD = 0.1
@@ -36,7 +36,7 @@ def corrective(
         clean_N: True labels of the training samples.
         rivals: Accuracy of the others on all classes.
     """
-    wrong_N = own.known[1] != clean_N
+    wrong_N = own.train_features[1] != clean_N
     told_N = torch.rand(len(wrong_N), generator=torch.Generator().manual_seed(0)) < TOLD
     networks = {
         "last epoch": own.network,

@@ -19,15 +19,15 @@ import torch
 from texts import movies, news
 from torch import Tensor, nn
 
-from tailcut.lab.training.experiment import PROBLEMS
+from tailcut.lab.data.sources import SOURCES, Source
 from tailcut.lab.training.networks import NETWORKS
 
 
 def register() -> None:
-    """Add them to `networks.NETWORKS` and `experiment.PROBLEMS`."""
+    """Add them to `networks.NETWORKS` and `sources.SOURCES`."""
     networks: dict[str, Any] = {"minilm": minilm, "efficientnet": efficientnet}
     NETWORKS.update(networks)
-    PROBLEMS.update({"movies": movies, "news": news})
+    SOURCES.update({"movies": Source(movies), "news": Source(news)})
 
 
 def minilm(_shape: Sequence[int], classes: int) -> nn.Module:

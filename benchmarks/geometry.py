@@ -13,7 +13,7 @@ from tailcut.numerics.spectrum import Spectrum, nc1
 
 def geometry(own: Subject, clean_N: Tensor, summary: dict[str, Any]) -> dict[str, Any]:
     """Of the features: what may tell whether to cut them or the layers."""
-    features_ND, given_N = own.known
+    features_ND, given_N = own.train_features
     known = clean_N >= 0
     moments = Moments(own.head.width, own.head.classes, ("clean", "given"))
     moments.update(features_ND[known], clean=clean_N[known], given=given_N[known])

@@ -20,15 +20,11 @@ from trainings import Training, described
 
 import tailcut
 from tailcut.files import store
-from tailcut.lab.baselines.controls import CONTROLS, of_inputs
-from tailcut.lab.baselines.refits import (
-    COMPETITORS,
-    lda_refit,
-    logistic_refit,
-    nearest_neighbours,
-    papers_choice,
-    papers_curve,
-)
+from tailcut.lab.baselines.controls import of_inputs
+from tailcut.lab.baselines.neighbours import nearest_neighbours
+from tailcut.lab.baselines.papers_cut import papers_choice, papers_curve
+from tailcut.lab.baselines.refits import lda_refit, logistic_refit
+from tailcut.lab.baselines.registry import COMPETITORS, CONTROLS
 from tailcut.lab.baselines.subject import Subject, folded
 from tailcut.lab.data.problems import Problem
 from tailcut.network.stream import device_of
@@ -37,9 +33,6 @@ from tailcut.numerics.readout import Readout
 from tailcut.verbs.preparation import prepare
 from tailcut.verbs.survey import survey
 from tailcut.verbs.viewing import fold_moments
-
-OF_IMAGES = {"SAP", "RoG, ensemble of layers", "SSD on the audit's suspects", "CUTS"}
-"""Rivals that read no text."""
 
 HOLDOUTS = (50, 100, 200, 500, 1000)
 """Smaller holdouts to choose with."""
@@ -195,7 +188,7 @@ def rivals(case: Case, known: Collection[str] = ()) -> dict[str, float]:
     return {
         name: method(case.own)
         for name, method in named.items()
-        if name not in known and not (reads_text and name in OF_IMAGES)
+        if name not in known and not (reads_text and method.images_only)
     }
 
 
@@ -267,7 +260,7 @@ def true_labels(case: Case) -> dict[str, float]:
 
     plainly = Moments(case.own.head.width, case.own.head.classes)
     known = case.clean_N >= 0
-    plainly.update(case.own.known[0][known], given=case.clean_N[known])
+    plainly.update(case.own.train_features[0][known], given=case.clean_N[known])
     found = survey(
         case.network, case.batches("train"), case.batches("holdout"), device=None, seed=0, step=step
     )

@@ -10,7 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
 from tailcut.lab.data.problems import Problem
-from tailcut.lab.data.samples import Samples
+from tailcut.lab.samples import Samples
 
 
 def raw(problem: Problem) -> Problem:

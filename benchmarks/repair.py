@@ -21,11 +21,11 @@ from torch import nn
 import tailcut
 from tailcut._typing import Batches
 from tailcut.files import store
-from tailcut.lab.baselines.controls import CONTROLS
-from tailcut.lab.baselines.refits import COMPETITORS
+from tailcut.lab.baselines.registry import COMPETITORS, CONTROLS
 from tailcut.lab.baselines.subject import Subject
 from tailcut.lab.data.problems import Problem
-from tailcut.lab.training.experiment import PROBLEMS, Experiment, conduct
+from tailcut.lab.data.sources import SOURCES
+from tailcut.lab.training.experiment import Experiment, conduct
 from tailcut.lab.training.recipe import DIGITS, Recipe
 from tailcut.network.stream import logits_of
 
@@ -104,7 +104,8 @@ def main() -> None:
 def trained(setting: str, noise: str, seed: int, checkpoints: Path, device: str) -> Experiment:
     """The checkpoint, trained on from where it was."""
     chosen, (kind, rate) = SETTINGS[setting], NOISES[noise]
-    problem: Problem = PROBLEMS[chosen.problem](rate=rate, kind=kind, seed=seed, **chosen.sizes)
+    make = SOURCES[chosen.problem].make
+    problem: Problem = make(rate=rate, kind=kind, seed=seed, **chosen.sizes)
     place = checkpoints / f"{setting}-{noise}-{seed}.pt"
     return conduct(
         chosen.network, problem, chosen.recipe, seed=seed, device=device, checkpoint=place

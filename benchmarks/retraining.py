@@ -146,8 +146,8 @@ def probe(network: nn.Module, problem: Problem, batch: int) -> None:
     """Put the logistic regression that is best on the noisy holdout into the network's head."""
     parts = (problem.train, problem.holdout, problem.test)
     subject = Subject(network.eval(), *(part.loader(batch) for part in parts))
-    held_ND, given_N = subject.held
-    heads = list(logistic_heads(*subject.known))
+    held_ND, given_N = subject.holdout_features
+    heads = list(logistic_heads(*subject.train_features))
     hits = [
         _mean((held_ND.double() @ weight_KD.T + bias_K).argmax(1) == given_N)
         for weight_KD, bias_K in heads

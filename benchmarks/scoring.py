@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from torch import Tensor
 
-from tailcut.lab.baselines.refits import papers_curve
+from tailcut.lab.baselines.papers_cut import papers_curve
 from tailcut.lab.baselines.scores import SCORES
-from tailcut.lab.baselines.subject import Subject, Way, linear
+from tailcut.lab.baselines.subject import Classifier, Subject, linear
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 
@@ -35,7 +35,7 @@ def label_scores(
         clean_N: True labels of the training samples.
         known: Names of scores to leave out.
     """
-    given_N = own.known[1]
+    given_N = own.train_features[1]
     wrong_N = (given_N != clean_N).numpy()
     ways: dict[str, Callable[[], Any]] = {
         "audit": lambda: -own.issues["label_score"].to_numpy(),
@@ -56,31 +56,31 @@ def label_scores(
 
 def inputs_score(pixels: Subject, clean_N: Tensor) -> dict[str, float]:
     """The same of the raw inputs."""
-    wrong_N = (pixels.known[1] != clean_N).numpy()
+    wrong_N = (pixels.train_features[1] != clean_N).numpy()
     return {_INPUTS: float(roc_auc_score(wrong_N, -_out_of_fold(pixels)))} if wrong_N.any() else {}
 
 
-def _own_head(own: Subject) -> Way:
+def _own_head(own: Subject) -> Classifier:
     return linear(*own.parameters())
 
 
-def _cut_head(own: Subject) -> Way:
+def _cut_head(own: Subject) -> Classifier:
     """The own head at the rank that the paper's cut takes by the holdout."""
     curve = papers_curve(own)
     rank = curve["rank"][int(np.argmax(curve["holdout"]))]
     return linear(*Readout.project(Spectrum.of(own.moments), *own.parameters()).fold(rank))
 
 
-def _of_given(way: Way, subject: Subject) -> Any:
+def _of_given(way: Classifier, subject: Subject) -> Any:
     """Probability (N,) of each given label."""
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     chances_NK = way(features_ND).softmax(1).cpu()
     return chances_NK.gather(1, given_N[:, None])[:, 0].numpy()
 
 
 def _out_of_fold(subject: Subject) -> Any:
     """The same by scikit-learn's logistic regression, C = 0.01 on unit scale, out of fold."""
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     fit = LogisticRegression(C=0.01, max_iter=200, tol=1e-3)
     scaled = (features_ND / features_ND.std()).numpy()
     found = cross_val_predict(fit, scaled, given_N.numpy(), cv=_FOLDS, method="predict_proba")

@@ -37,7 +37,7 @@ class Setting:
 
     Attributes:
         role: Whether rules may be made with it in view.
-        problem: As in `experiment.PROBLEMS` once `foreign` is imported.
+        problem: As in `sources.SOURCES` once `foreign` is imported.
         network: As in `networks.build` once `foreign` is imported.
         recipe: Hyperparameters.
         noise: Kind, as the problem takes it.

@@ -41,7 +41,7 @@ from trainings import Training, described, trainings
 
 from tailcut.files import store
 from tailcut.lab.training.experiment import Experiment, conduct
-from tailcut.lab.training.sgd import Epoch
+from tailcut.lab.training.records import Epoch
 from tailcut.network.stream import device_of
 
 RESULTS = Path(__file__).parent / "results" / "study"

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from settings import SETTINGS
 
-from tailcut.lab.baselines.refits import COMPETITORS
+from tailcut.lab.baselines.registry import COMPETITORS
 
 AGAIN = "does not fold, trains again: "
 """Before what is told of `retraining.py`."""
@@ -41,9 +41,6 @@ STEPS = (
     "true labels, filtered, on views",
 )
 """Of the waterfall, in order."""
-
-UNFOLDED = {"5 nearest neighbours", "RoG, ensemble of layers", "MASC, last layer"}
-"""Rivals that leave no network of the same architecture."""
 
 GEOMETRY = {
     "effective rank": "effective_rank",
@@ -81,7 +78,7 @@ def read(results: Path) -> pd.DataFrame:
             **found["accuracy"],
             "best rival by test": max(rivals.values()),
             "best foldable rival by test": max(
-                value for name, value in rivals.items() if name not in UNFOLDED
+                value for name, value in rivals.items() if COMPETITORS[name].folds
             ),
             **found["controls"],
             **alone.get("controls", {}),

@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 from tailcut.lab.data.problems import Problem
-from tailcut.lab.data.samples import Samples
+from tailcut.lab.noise.kinds import noise_of
+from tailcut.lab.samples import Samples
 
 _PACKAGE = "vaderSentiment==3.3.2"
 _ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
@@ -104,8 +105,9 @@ def _problem(
             signs.index(drawn(texts[i], signs, draw, 1 if kind == "rater" else 3)) for i in order
         ]
         pool, kind = pool.annotated(torch.tensor(given)), "human"
-    sizes: dict[str, Any] = {"train": train, "holdout": holdout, "rate": rate, "seed": seed}
-    return Problem.of(pool.rows(slice(test, None)), pool.rows(slice(test)), kind=kind, **sizes)
+    sizes: dict[str, Any] = {"train": train, "holdout": holdout, "seed": seed}
+    tested, noise = pool.rows(slice(test)), noise_of(kind, rate)
+    return Problem.of(pool.rows(slice(test, None)), tested, noise=noise, **sizes)
 
 
 def drawn(rated_: Rated, signs: tuple[int, ...], draw: np.random.Generator, raters: int) -> int:

@@ -14,9 +14,10 @@ from torch import nn
 
 from tailcut.files import store
 from tailcut.lab.data.problems import Problem
-from tailcut.lab.data.samples import Samples
+from tailcut.lab.data.sources import SOURCES
 from tailcut.lab.noise.transitions import confused_classes
-from tailcut.lab.training.experiment import PROBLEMS, untrained
+from tailcut.lab.samples import Samples
+from tailcut.lab.training.experiment import untrained
 from tailcut.network.weights import load_weights
 
 
@@ -64,7 +65,7 @@ class Training:
     def problem(self) -> Problem:
         """The noisy data, the same whenever it is asked for."""
         chosen = self.setting
-        return PROBLEMS[chosen.problem](
+        return SOURCES[chosen.problem].make(
             rate=chosen.rate, kind=chosen.noise, seed=self.seed, **chosen.sizes
         )
 

@@ -72,7 +72,7 @@ def convolutions():
 
 
 def _trained(rate, network="mlp", recipe=None):
-    from tailcut.lab.data.problems import digits_problem
+    from tailcut.lab.data.digits import digits_problem
     from tailcut.lab.training.experiment import conduct
     from tailcut.lab.training.recipe import DIGITS
 

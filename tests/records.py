@@ -1,6 +1,18 @@
 """A record of a study whose every figure is easy to see, and a grid without processes."""
 
-from tailcut.lab.grid.engines import _measured
+from tailcut.lab.claims.record import Record
+from tailcut.lab.grid.work import measured
+
+
+def epoch_of(number, test):
+    return {
+        "epoch": number,
+        "loss": 0.0,
+        "train": 1.0,
+        "holdout": 0.5,
+        "test": test,
+        "seconds": 1.0,
+    }
 
 
 def record_of(**changes):
@@ -36,17 +48,17 @@ def record_of(**changes):
     }
     epochs = zip(range(1, 6), (0.3, 0.6, 0.9, 0.5, 0.4), strict=True)
     record = {
-        "epochs": [{"epoch": number, "test": test} for number, test in epochs],
+        "epochs": [epoch_of(number, test) for number, test in epochs],
         "probes": [first, second, last],
         "last": 0.4,
         "best_epoch": 0.9,
         "noisy_epoch": 0.6,
         "repair": {"after": 0.95},
     }
-    return {**record, **changes}
+    return Record.from_json({**record, **changes})
 
 
 def in_this_process(work, todo, **_):
     """What the pool does, without the seconds that a process takes to import torch."""
     for name, study in todo.items():
-        yield name, _measured(work, study)
+        yield name, measured(work, study)

@@ -16,7 +16,7 @@ from trainings import Training
 
 from tailcut.errors import DataError
 from tailcut.files.store import read_json, write_json
-from tailcut.lab.data.problems import digits_problem
+from tailcut.lab.data.digits import digits_problem
 from tailcut.lab.training.recipe import Recipe
 
 TINY = Setting(

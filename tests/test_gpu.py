@@ -9,9 +9,9 @@ import torch
 
 import tailcut
 from tailcut.lab.data.clutter import clutter_problem
+from tailcut.lab.training.augmentation import flipped_and_cropped
 from tailcut.lab.training.experiment import conduct
 from tailcut.lab.training.recipe import CLUTTER, Recipe
-from tailcut.lab.training.sgd import flipped_and_cropped
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 

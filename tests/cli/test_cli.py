@@ -12,7 +12,7 @@ import yaml
 from tailcut.cli.main import main
 from tailcut.cli.tables import ranks
 from tailcut.lab.data.clutter import clutter_problem
-from tailcut.lab.training import experiment
+from tailcut.lab.data.sources import SOURCES
 
 
 @pytest.fixture(scope="module")
@@ -324,9 +324,10 @@ def test_a_full_disk_is_told_in_one_line(monkeypatch, capsys):
 
 def test_the_demo_shows_the_rank_curve_and_its_controls(tmp_path, monkeypatch, capsys):
     few = {"train": 200, "holdout": 100, "test": 100}
-    monkeypatch.setitem(experiment.PROBLEMS, "clutter", partial(clutter_problem, **few))
-    brief = replace(experiment.RECIPES["clutter"], epochs=1)
-    monkeypatch.setitem(experiment.RECIPES, "clutter", brief)
+    usual = SOURCES["clutter"]
+    brief = replace(usual.recipe, epochs=1)
+    few_images = replace(usual, make=partial(clutter_problem, **few), recipe=brief)
+    monkeypatch.setitem(SOURCES, "clutter", few_images)
     code, out, _ = run(capsys, "demo", "--out", tmp_path)
     assert code == 0
     assert out.startswith("clutter, 40 % of the training labels wrong, ")

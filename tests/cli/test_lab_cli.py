@@ -187,7 +187,7 @@ def test_a_grid_leaves_a_table_of_its_axes_and_ends(gridded):
 
 
 def test_a_grid_run_again_from_its_config_is_done_at_once(gridded, monkeypatch, capsys):
-    monkeypatch.setattr("tailcut.lab.grid.engines._Lane", None)  # no process can be started
+    monkeypatch.setattr("tailcut.lab.grid.pool._Lane", None)  # no process can be started
     before = {path: path.stat().st_mtime_ns for path in (gridded / "studies").iterdir()}
     words = ["lab", "grid", "--config", gridded / "config.yaml", "--out", gridded, "--json"]
     code, out, _ = run(capsys, *words)
@@ -234,7 +234,8 @@ def test_claims_of_a_preset_are_told_with_their_page(tmp_path, monkeypatch, caps
     assert code == 0
     assert out == f"C1 supported      It is so\nwrote {tmp_path / 'claims.md'}\n"
     assert asked["seeds"] == (4, 5, 6)
-    assert (asked["workers"], asked["engine"], asked["studies"]) == (1, "pool", None)
+    assert (asked["engine"].workers, asked["engine"].engine) == (1, "pool")
+    assert asked["studies"] is None
     run(capsys, "lab", "claims", "--seed", "2", "--out", tmp_path)
     assert asked["seeds"] == tuple(range(2, 2 + len(presets.PRESETS["clutter"].seeds)))
 
@@ -325,8 +326,8 @@ def test_claims_at_scale_are_told_with_what_changes(tmp_path, monkeypatch, capsy
         ),
         (
             ["probe", "--noise", "pears"],
-            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, confusion, "
-            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
+            "no label noise 'pears'; wanted one of aligned, asymmetric, confusion, human, "
+            "human:FILE, instance, matrix:FILE.npy, openset, pair, symmetric. Correct the name.",
         ),
         (
             ["grid", "--axes", "{colour: [red]}"],
@@ -335,7 +336,7 @@ def test_claims_at_scale_are_told_with_what_changes(tmp_path, monkeypatch, capsy
         ),
         (
             ["grid", "--axes", "{data: [mnist]}"],
-            "no data 'mnist'; wanted one of digits, clutter, cifar10. Correct the name.",
+            "no data 'mnist'; wanted one of cifar10, clutter, digits. Correct the name.",
         ),
         (
             ["grid", "--workers", "0"],

@@ -5,13 +5,15 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from tailcut.lab.baselines import refits as baselines
+from tailcut.lab.baselines import refits
 from tailcut.lab.baselines import rog as layers
-from tailcut.lab.baselines.controls import CONTROLS, of_inputs
-from tailcut.lab.baselines.refits import COMPETITORS
+from tailcut.lab.baselines.controls import of_inputs
+from tailcut.lab.baselines.neighbours import nearest_neighbours
+from tailcut.lab.baselines.papers_cut import papers_curve, papers_cut
+from tailcut.lab.baselines.registry import COMPETITORS, CONTROLS, competitor
 from tailcut.lab.baselines.subject import Subject
 from tailcut.lab.data.problems import Problem
-from tailcut.lab.data.samples import Samples
+from tailcut.lab.samples import Samples
 from tailcut.lab.training.networks import build
 from tailcut.network.head import find_head
 from tailcut.network.stream import accuracy
@@ -50,15 +52,56 @@ def test_controls_do_not_mend_the_network(subject, untouched, name):
     assert CONTROLS[name](subject) < untouched + 0.02
 
 
+def test_tables_keep_their_order():
+    assert list(COMPETITORS) == [
+        "paper's cut",
+        "ridge refit",
+        "logistic refit",
+        "LDA refit",
+        "LDA on the holdout",
+        "nearest mean",
+        "5 nearest neighbours",
+        "SAP",
+        "RoG, last layer",
+        "RoG, ensemble of layers",
+        "MASC, last layer",
+        "VeLPIC",
+        "LIP / LASER head",
+        "FINE + LDA",
+        "SSD on the audit's suspects",
+        "CUTS",
+    ]
+    assert list(CONTROLS) == [
+        "random subspace",
+        "top directions removed",
+        "BatchNorm alone",
+        "permuted labels",
+    ]
+    unfolded = [name for name, each in COMPETITORS.items() if not each.folds]
+    assert unfolded == ["5 nearest neighbours", "RoG, ensemble of layers", "MASC, last layer"]
+
+
+def test_a_baseline_is_added_by_registering_it(subject, untouched):
+    @competitor("as it is", folds=True)
+    def as_it_is(subject):
+        return accuracy(subject.network, subject.test)
+
+    try:
+        assert list(COMPETITORS)[-1] == "as it is"
+        assert COMPETITORS["as it is"](subject) == untouched
+    finally:
+        del COMPETITORS["as it is"]
+
+
 def test_permuted_labels_are_at_chance(subject):
     assert CONTROLS["permuted labels"](subject) < 0.25
 
 
 def test_neighbours_are_those_of_scikit_learn(subject):
-    features_ND, given_N = subject.known
+    features_ND, given_N = subject.train_features
     peer = KNeighborsClassifier(5, metric="cosine").fit(features_ND.numpy(), given_N.numpy())
-    theirs = peer.score(subject.asked[0].numpy(), subject.asked[1].numpy())
-    assert baselines.nearest_neighbours(subject) == pytest.approx(theirs, abs=0.01)
+    theirs = peer.score(subject.test_features[0].numpy(), subject.test_features[1].numpy())
+    assert nearest_neighbours(subject) == pytest.approx(theirs, abs=0.01)
 
 
 def test_a_logistic_refit_tells_two_classes_apart():
@@ -68,24 +111,24 @@ def test_a_logistic_refit_tells_two_classes_apart():
     inputs[:, 0] += 6 * labels
     parts = Samples(inputs, labels)
     subject = of_inputs(Problem(parts, parts, parts))
-    assert baselines.logistic_refit(subject) > 0.98
+    assert refits.logistic_refit(subject) > 0.98
 
 
 def test_the_ridge_refit_is_scikit_learns(subject, monkeypatch):
-    monkeypatch.setattr(baselines, "_RIDGE_PENALTIES", (0.1,))
-    features_ND, given_N = (part.double().numpy() for part in subject.known)
-    onehot_NK = torch.eye(10)[subject.known[1]].numpy()
+    monkeypatch.setattr(refits, "_RIDGE_PENALTIES", (0.1,))
+    features_ND, given_N = (part.double().numpy() for part in subject.train_features)
+    onehot_NK = torch.eye(10)[subject.train_features[1]].numpy()
     mean_variance = features_ND.var(0).mean()
     peer = Ridge(alpha=0.1 * mean_variance * len(given_N)).fit(features_ND, onehot_NK)
-    theirs = peer.predict(subject.asked[0].double().numpy()).argmax(1)
-    assert baselines.ridge_refit(subject) == pytest.approx(
-        (theirs == subject.asked[1].numpy()).mean(), abs=0.005
+    theirs = peer.predict(subject.test_features[0].double().numpy()).argmax(1)
+    assert refits.ridge_refit(subject) == pytest.approx(
+        (theirs == subject.test_features[1].numpy()).mean(), abs=0.005
     )
 
 
 def test_a_ways_setting_is_chosen_by_the_noisy_holdout(subject):
-    held_ND, given_N = subject.held
-    asked_ND, true_N = subject.asked
+    held_ND, given_N = subject.holdout_features
+    asked_ND, true_N = subject.test_features
 
     def knowing_the_test(features_ND):
         ours = features_ND.shape == asked_ND.shape and torch.equal(features_ND, asked_ND)
@@ -100,11 +143,11 @@ def test_a_ways_setting_is_chosen_by_the_noisy_holdout(subject):
 
 def test_the_papers_cut_lies_between_the_last_and_the_best_epoch(subject, memoriser, untouched):
     best = memoriser.trained.oracle_epoch.test
-    assert untouched < baselines.papers_cut(subject) < best + 0.05
+    assert untouched < papers_cut(subject) < best + 0.05
 
 
 def test_the_papers_curve_is_that_of_truncated_networks(subject):
-    curve = baselines.papers_curve(subject)
+    curve = papers_curve(subject)
     spectrum = Spectrum.of(subject.moments)
     for place in (3, 17, len(curve["rank"]) - 1):
         cut = truncate(subject.network, spectrum, curve["rank"][place])
@@ -113,18 +156,18 @@ def test_the_papers_curve_is_that_of_truncated_networks(subject):
 
 
 def test_the_papers_rank_is_that_which_the_holdout_finds(subject):
-    curve = baselines.papers_curve(subject)
+    curve = papers_curve(subject)
     chosen = curve["holdout"].index(max(curve["holdout"]))
-    assert baselines.papers_cut(subject) == curve["test"][chosen]
+    assert papers_cut(subject) == curve["test"][chosen]
 
 
 def test_raw_inputs_are_features_of_their_own(memoriser):
     train = memoriser.problem.train
     inputs = of_inputs(memoriser.problem)
-    features_ND, given_N = inputs.known
+    features_ND, given_N = inputs.train_features
     torch.testing.assert_close(features_ND, train.inputs.flatten(1) * 4 - 2)
     assert torch.equal(given_N, train.given)
-    assert baselines.lda_refit(inputs) > 0.9  # which is why digits are no evidence
+    assert refits.lda_refit(inputs) > 0.9  # which is why digits are no evidence
 
 
 def test_the_head_is_the_one_that_repair_finds(subject, memoriser):
@@ -162,7 +205,7 @@ def test_every_lab_network_shows_its_layers(name):
     subject = untrained(name)
     features = layers.layer_features(subject, subject.test)
     assert [tuple(features_ND.shape) for features_ND in features] == [(90, d) for d in LAYERS[name]]
-    assert torch.equal(features[-1], subject.asked[0])
+    assert torch.equal(features[-1], subject.test_features[0])
 
 
 def test_a_convolutions_layer_is_its_mean_over_positions():

@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from records import in_this_process, record_of
+from records import epoch_of, in_this_process, record_of
 from tailcut.errors import DataError, SpecError
 from tailcut.lab.claims import claims
 from tailcut.lab.claims import page as claims_page
-from tailcut.lab.claims.claims import Results
 from tailcut.lab.claims.controls import controls
 from tailcut.lab.claims.figures import as_svg, epochs_by_ranks, pictures
 from tailcut.lab.claims.findings import Finding, Test, slope, summary
@@ -28,6 +27,8 @@ from tailcut.lab.claims.measures import (
     tail_minus_leading,
 )
 from tailcut.lab.claims.presets import NAMES, PRESETS, with_claims, with_seeds
+from tailcut.lab.claims.record import Record
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import SCALES, preset
 from tailcut.lab.claims.study import Study
 
@@ -143,21 +144,21 @@ def test_the_cost_of_a_missed_epoch_is_interpolated_over_log_epoch():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
 def test_a_flat_dial_costs_nothing_and_no_dial_gains(accuracies):
-    epochs = [{"epoch": 1 + at, "test": value} for at, value in enumerate(accuracies)]
-    assert cost_of_epoch({"epochs": epochs}) >= -1e-12
+    epochs = [epoch_of(1 + at, value) for at, value in enumerate(accuracies)]
+    assert cost_of_epoch(record_of(epochs=epochs)) >= -1e-12
     flat = [{**each, "test": 0.5} for each in epochs]
-    assert cost_of_epoch({"epochs": flat}) == pytest.approx(0, abs=1e-12)
+    assert cost_of_epoch(record_of(epochs=flat)) == pytest.approx(0, abs=1e-12)
 
 
 def test_beyond_the_last_place_nothing_more_is_lost():
-    epochs = [{"epoch": 1, "test": 0.5}, {"epoch": 2, "test": 0.9}]
+    epochs = [epoch_of(1, 0.5), epoch_of(2, 0.9)]
     down = lerp(0.5, 0.9, math.log(1.6) / math.log(2))
-    assert cost_of_epoch({"epochs": epochs}) == pytest.approx((0.9 - down) / 2)
+    assert cost_of_epoch(record_of(epochs=epochs)) == pytest.approx((0.9 - down) / 2)
 
 
 def test_a_share_of_a_gap_of_less_than_a_point_is_taken_of_a_point():
-    assert share_of({"last": 0.4}, 0.65, 0.9) == pytest.approx(0.5)
-    assert share_of({"last": 0.4}, 0.405, 0.401) == pytest.approx(0.5)
+    assert share_of(record_of(last=0.4), 0.65, 0.9) == pytest.approx(0.5)
+    assert share_of(record_of(last=0.4), 0.405, 0.401) == pytest.approx(0.5)
 
 
 def test_the_tail_is_compared_with_as_many_leading_directions_as_classes():
@@ -214,11 +215,11 @@ def test_gathering_recovery_outward_and_untrained_read_the_base():
 def test_systematic_noise_is_compared_seed_by_seed():
     chosen = tiny()
     results = results_of(chosen)
-    probe = {**record_of()["probes"][-1]}
+    probe = {**record_of().probes[-1]}
     probe["segregation"] = {**probe["segregation"], "noise_depth": 0.5}
     probe["own"] = {**probe["own"], "flipped given": [0.9] * 5}
     pair = chosen.of_noise("pair", 0.4)
-    changed = record_of(probes=[*record_of()["probes"][:2], probe])
+    changed = record_of(probes=[*record_of().probes[:2], probe])
     results.records[replace(pair, seed=1)] = changed
     depth, kept = claims.systematic(results).tests
     assert depth.values == pytest.approx((0.0, 0.3))
@@ -347,9 +348,9 @@ def test_without_a_repair_the_recovery_is_told_all_the_same():
 
 def test_some_claims_have_their_own_pictures_and_the_controls_of_their_studies():
     record = record_of()
-    for probe in (record["probes"][0], record["probes"][-1]):
+    for probe in (record.probes[0], record.probes[-1]):
         probe["given"] = {"leading": {"test": [0.1] * 5}, "tail": {"test": [0.4] * 4}}
-    record["probes"][-1] |= {"permuted": [0.1] * 5, "random subspace": [0.1] * 5}
+    record.probes[-1].update({"permuted": [0.1] * 5, "random subspace": [0.1] * 5})
     results = results_of(with_claims(tiny(), ["C6"]), lambda **_: record)
     assert list(pictures(results)) == ["C6"]
     assert [name.split(":")[0] for name, _, _ in controls(results)] == [
@@ -406,16 +407,16 @@ def settled(tmp_path_factory):
     """Findings, and the directory in which a small preset was settled."""
     directory = tmp_path_factory.mktemp("claims")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(claims_page, "rooms", short_theory)
-        patch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
+        patch.setattr(claims_page, "known_models", short_theory)
+        patch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
         done = []
         found = claims_page.settle(tiny(), directory, on_done=done.append)
     return found, directory, done
 
 
-def test_a_page_of_some_claims_has_no_rooms_and_no_dead_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
-    monkeypatch.setattr(claims_page, "rooms", None)  # nobody asks for them
+def test_a_page_of_some_claims_has_no_theory_and_no_dead_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
+    monkeypatch.setattr(claims_page, "known_models", None)  # nobody asks for them
     found = claims_page.settle(with_claims(tiny(), ["C1", "C5"]), tmp_path)
     assert [each.name for each in found] == ["C1", "C5"]
     assert set(bytes_of(tmp_path)) == {
@@ -447,8 +448,8 @@ def test_every_study_leaves_a_file_and_every_claim_a_picture(settled):
 def test_a_claim_settled_again_runs_no_study_and_writes_the_same_bytes(settled, monkeypatch):
     found, directory, _ = settled
     before = bytes_of(directory)
-    monkeypatch.setattr(claims_page, "rooms", short_theory)
-    monkeypatch.setattr("tailcut.lab.grid.engines._Lane", None)  # no process can be started
+    monkeypatch.setattr(claims_page, "known_models", short_theory)
+    monkeypatch.setattr("tailcut.lab.grid.pool._Lane", None)  # no process can be started
     done = []
     studies = directory / "studies"
     again = claims_page.settle(tiny(), directory, studies=studies, on_done=done.append)
@@ -460,7 +461,7 @@ def test_a_claim_settled_again_runs_no_study_and_writes_the_same_bytes(settled, 
 def test_every_statistic_follows_from_the_files_alone(settled):
     _, directory, _ = settled
     files = [json.loads(path.read_text()) for path in (directory / "studies").iterdir()]
-    records = {Study(**each["config"]): each["result"] for each in files}
+    records = {Study(**each["config"]): Record.from_json(each["result"]) for each in files}
     recomputed = [summary(each) for each in claims.findings(Results(tiny(), records))]
     told = json.loads((directory / "claims.json").read_text())
     assert told["schema"] == 1
@@ -482,7 +483,7 @@ def test_the_page_tells_every_statistic_and_verdict(settled):
 def test_the_page_tells_the_controls(settled):
     _, directory, _ = settled
     files = [json.loads(path.read_text()) for path in (directory / "studies").iterdir()]
-    records = {Study(**each["config"]): each["result"] for each in files}
+    records = {Study(**each["config"]): Record.from_json(each["result"]) for each in files}
     page = (directory / "claims.md").read_text()
     rows = controls(Results(tiny(), records))
     assert len(rows) == 9
@@ -492,7 +493,7 @@ def test_the_page_tells_the_controls(settled):
 
 def test_controls_look_at_the_rank_next_to_ten_and_at_the_states_that_they_name():
     record = record_of()
-    first, last = record["probes"][0], record["probes"][-1]
+    first, last = record.probes[0], record.probes[-1]
     first["given"] = {"leading": {"test": [0.1, 0.35, 0.3, 0.2, 0.2]}}
     last["given"] = {
         "leading": {"test": [0.1, 0.2, 0.3, 0.6, 0.5]},

@@ -7,7 +7,7 @@ from torch import nn
 
 from tailcut.errors import DataError
 from tailcut.lab.data.clutter import canvases, clutter_problem
-from tailcut.lab.data.problems import digits
+from tailcut.lab.data.digits import digits
 from tailcut.lab.training.networks import build
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout

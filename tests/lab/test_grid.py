@@ -21,8 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tailcut.errors import StoreError, TailcutError
-from tailcut.lab.grid.engines import RunError, _measured, _pool_outcome, _unpacked
-from tailcut.lab.grid.runs import identity, product, run
+from tailcut.lab.grid.engines import Engine
+from tailcut.lab.grid.identity import identity, product
+from tailcut.lab.grid.on_ray import _unpacked
+from tailcut.lab.grid.pool import _pool_outcome
+from tailcut.lab.grid.runs import run
+from tailcut.lab.grid.work import RunError, measured
 
 
 @dataclass(frozen=True)
@@ -230,7 +234,7 @@ def test_an_axis_that_is_no_list_is_refused(values):
 def test_the_pool_gives_what_calling_gives_and_files_say_which_run_it_was(tmp_path):
     configs, runs, done = jobs(tmp_path, *["good"] * 3), tmp_path / "runs", []
     asked = [*configs, configs[0]]
-    contents = run(asked, work_and_tell_threads, runs, workers=2, on_done=done.append)
+    contents = run(asked, work_and_tell_threads, runs, Engine(workers=2), on_done=done.append)
     threads = {"threads": max(1, os.cpu_count() // 2)}
     assert results(contents) == [result_of(job) | threads for job in asked]
     assert sorted(content["id"] for content in done) == sorted(map(identity, configs))
@@ -246,13 +250,13 @@ def test_the_pool_gives_what_calling_gives_and_files_say_which_run_it_was(tmp_pa
 
 
 def test_what_is_there_is_not_run_again_and_costs_no_process(tmp_path, monkeypatch):
-    monkeypatch.setattr("tailcut.lab.grid.engines._Lane", None)
+    monkeypatch.setattr("tailcut.lab.grid.pool._Lane", None)
     monkeypatch.setitem(sys.modules, "ray", None)
     (job,) = jobs(tmp_path, "good")
     content = {"schema": 1, "id": identity(job), "config": asdict(job), "result": {}, "seconds": 1}
     (tmp_path / f"{identity(job)}.json").write_text(json.dumps(content))
     assert run([job], work, tmp_path) == [content]
-    assert run([job], work, tmp_path, engine="ray") == [content]
+    assert run([job], work, tmp_path, Engine("ray")) == [content]
     assert run([], work, tmp_path) == []
 
 
@@ -302,7 +306,7 @@ NOTHING = "StoreError: nothing; wanted something. Look"
 def test_runs_that_fail_are_tried_again_then_told_and_the_others_kept(tmp_path):
     configs, runs = jobs(tmp_path, "good", "bad", "bad at first", "dies"), tmp_path / "runs"
     with pytest.raises(TailcutError) as caught:
-        run(configs, work, runs, workers=1)
+        run(configs, work, runs, Engine(workers=1))
     assert str(caught.value) == failure(2, 4, configs[1], NOTHING, runs)
     assert "in work" in str(caught.value.__cause__.__cause__)  # the traceback
     assert starts(tmp_path) == {0: 1, 1: 2, 2: 2, 3: 2}
@@ -330,13 +334,13 @@ def test_a_run_whose_process_dies_says_so():
 def test_what_goes_wrong_in_a_run_can_be_pickled(tmp_path, mood, cause):
     (job,) = jobs(tmp_path, mood)
     with pytest.raises(RunError) as caught:
-        _measured(work, job)
+        measured(work, job)
     assert str(pickle.loads(pickle.dumps(caught.value))) == cause
 
 
 def test_arrays_become_lists_on_the_way():
     arrays = {"tensor": torch.arange(3), "array": np.eye(2), "scalar": np.float32(0.5), 1: (2,)}
-    result, _ = _measured(lambda _: arrays, None)
+    result, _ = measured(lambda _: arrays, None)
     assert result == {"tensor": [0, 1, 2], "array": [[1, 0], [0, 1]], "scalar": 0.5, "1": [2]}
 
 
@@ -348,12 +352,8 @@ def test_work_that_no_process_can_import_is_refused(tmp_path):
 
 
 def test_unknown_engines_and_no_workers_are_refused(tmp_path):
-    assert told(run, [], work, tmp_path, engine="dask") == (
-        "engine 'dask'; wanted one of pool, ray. Name one of them."
-    )
-    assert told(run, [], work, tmp_path, workers=0) == (
-        "0 workers; wanted 1 or more. Give none for all."
-    )
+    assert told(Engine, "dask") == ("engine 'dask'; wanted one of pool, ray. Name one of them.")
+    assert told(Engine, workers=0) == ("0 workers; wanted 1 or more. Give none for all.")
 
 
 # --- interruptions
@@ -371,7 +371,7 @@ def half_a_grid(folder):
     A process that a shell started in its background ignores interrupts, as do its children.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    run(jobs(folder, "good", "waits"), work, Path(folder) / "runs", workers=1)
+    run(jobs(folder, "good", "waits"), work, Path(folder) / "runs", Engine(workers=1))
 
 
 def appeared(condition, seconds=60):
@@ -411,7 +411,7 @@ def test_a_grid_that_is_killed_half_way_leaves_no_process_and_goes_on(tmp_path):
     configs, before = jobs(tmp_path, "good", "waits"), first.stat().st_mtime_ns
     assert first.stem == identity(configs[0])  # named by another process
     (tmp_path / "gate").touch()
-    contents = run(configs, work, tmp_path / "runs", workers=1)
+    contents = run(configs, work, tmp_path / "runs", Engine(workers=1))
     assert results(contents) == [result_of(job) for job in configs]
     assert starts(tmp_path) == {0: 1, 1: 2}
     assert first.stat().st_mtime_ns == before
@@ -436,7 +436,7 @@ def test_what_on_done_raises_ends_the_engine_and_keeps_the_files(tmp_path, monke
     def stop(content):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tailcut.lab.grid.runs.by_pool", by_pool)
+    monkeypatch.setattr("tailcut.lab.grid.engines.by_pool", by_pool)
     configs = jobs(tmp_path, "good", "good")
     told(run, configs, work, tmp_path / "runs", on_done=stop, kind=KeyboardInterrupt)
     assert [path.stem for path in (tmp_path / "runs").iterdir()] == [identity(configs[0])]
@@ -448,7 +448,7 @@ def test_what_on_done_raises_ends_the_engine_and_keeps_the_files(tmp_path, monke
 
 def test_ray_that_is_not_installed_is_told_by_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert told(run, jobs(tmp_path, "good"), work, tmp_path, engine="ray") == (
+    assert told(run, jobs(tmp_path, "good"), work, tmp_path, Engine("ray")) == (
         "ray cannot be imported (import of ray halted; None in sys.modules); wanted tailcut with "
         "the extra 'ray'. Run: pip install 'tailcut[ray]', or take the engine 'pool'."
     )
@@ -485,8 +485,8 @@ def small_ray(monkeypatch):
 
 
 def test_a_local_ray_is_not_waited_for_when_it_has_too_few_gpus(tmp_path, small_ray):
-    options = {"engine": "ray", "workers": 2, "gpus": 1.5}
-    assert told(run, jobs(tmp_path, "good"), work, tmp_path, **options) == (
+    engine = Engine("ray", workers=2, gpus=1.5)
+    assert told(run, jobs(tmp_path, "good"), work, tmp_path, engine) == (
         "a run takes 1.5 GPUs and the local Ray has 1; wanted no more than there are, or the run "
         "would wait for ever. Lower gpus, or give the address of a cluster."
     )
@@ -503,7 +503,7 @@ def test_a_cluster_is_found_by_its_address(
     if from_environment:
         monkeypatch.setenv("RAY_ADDRESS", from_environment)
     with pytest.raises(LookupError):
-        run(jobs(tmp_path, "good"), work, tmp_path, engine="ray", address=given, gpus=9)
+        run(jobs(tmp_path, "good"), work, tmp_path, Engine("ray", address=given, gpus=9))
     assert small_ray.calls == [(("a:1",), {}), "shutdown"]
 
 
@@ -523,7 +523,7 @@ def test_ray_goes_on_with_what_the_pool_began_and_the_pool_with_rays(tmp_path, m
     pooled = run(configs[:1], work, runs)
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        message = told(run, configs, work, runs, engine="ray", workers=2)
+        message = told(run, configs, work, runs, Engine("ray", workers=2))
         assert ray.is_initialized()
     finally:
         ray.shutdown()

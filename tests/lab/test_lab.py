@@ -9,18 +9,16 @@ from torch import nn
 
 from tailcut.errors import DataError, SpecError, StoreError
 from tailcut.files.store import load_tensors, read_json
-from tailcut.lab.data.problems import (
-    Problem,
-    Samples,
-    cifar10_problem,
-    digits,
-    digits_problem,
-    parquet,
-)
+from tailcut.lab.data.cifar10 import cifar10_problem, parquet
+from tailcut.lab.data.digits import digits, digits_problem
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.noise.kinds import noise_of
+from tailcut.lab.samples import Samples
+from tailcut.lab.training.augmentation import flipped_and_cropped
 from tailcut.lab.training.experiment import STATES, conduct, save
 from tailcut.lab.training.networks import Attention, build
 from tailcut.lab.training.recipe import OPTIMISERS, SCHEDULES, Recipe
-from tailcut.lab.training.sgd import flipped_and_cropped, train
+from tailcut.lab.training.sgd import train
 from tailcut.network.head import find_head
 from tailcut.network.layer_moments import LayerMoments
 from tailcut.network.stream import accuracy
@@ -38,8 +36,9 @@ def test_a_problem_shares_no_sample_between_its_parts():
 
 
 def test_a_pool_that_is_too_small_is_refused():
+    noise = noise_of("symmetric", 0.4)
     with pytest.raises(DataError) as error:
-        Problem.of(digits(), digits(), train=1700, holdout=200, rate=0.4, seed=0)
+        Problem.of(digits(), digits(), train=1700, holdout=200, noise=noise, seed=0)
     assert str(error.value) == (
         "1700 training and 200 held-out samples from a pool of 1797; wanted at most 1797 "
         "together. Lower one of them."
@@ -186,7 +185,8 @@ def test_a_network_of_keyword_tensors_is_trained_as_transformers_has_it():
     config = BertConfig(vocab_size=20, hidden_size=16, num_labels=2, **sizes)
     ids = torch.randint(2, 20, (200, 6))
     samples = Tokens(ids, (ids[:, 1] > 10).long())
-    problem = Problem.of(samples, samples, train=150, holdout=50, rate=0.0, seed=0)
+    noise = noise_of("symmetric", 0.0)
+    problem = Problem.of(samples, samples, train=150, holdout=50, noise=noise, seed=0)
     recipe = Recipe(epochs=30, batch_size=16, learning_rate=3e-3, optimiser="adamw")
     trained = train(BertForSequenceClassification(config), problem, recipe)
     assert trained.epochs[-1].test > 0.9

@@ -68,8 +68,8 @@ def test_every_score_finds_what_a_network_remembers(memoriser, name):
 def test_judged_by_others_a_subject_keeps_what_it_knows(memoriser):
     p = memoriser.problem
     subject = Subject(memoriser.network, p.train.loader(), p.holdout.loader(), p.test.loader())
-    known, asked = subject.known, subject.asked
+    known, asked = subject.train_features, subject.test_features
     other = subject.judged_by(p.holdout.loader())
-    assert other.known is known
-    assert torch.equal(other.asked[0], subject.held[0])
-    assert not torch.equal(other.asked[0], asked[0])
+    assert other.train_features is known
+    assert torch.equal(other.test_features[0], subject.holdout_features[0])
+    assert not torch.equal(other.test_features[0], asked[0])

@@ -11,8 +11,10 @@ from torch import nn
 
 import tailcut
 from reference import Refit, gaussian, moments_of, principal_basis, told_by_refits
-from tailcut.lab.claims.probe import Seen, octaves, probe
-from tailcut.lab.data.problems import Problem, digits_problem
+from tailcut.lab.claims.features import Features
+from tailcut.lab.claims.probe import octaves, probe
+from tailcut.lab.data.digits import digits_problem
+from tailcut.lab.data.problems import Problem
 from tailcut.lab.training.experiment import conduct
 from tailcut.lab.training.networks import build
 from tailcut.lab.training.recipe import Recipe
@@ -31,7 +33,7 @@ def trained(width, *, rate=0.4, train=200, epochs=100):
 
 
 def seen(network, samples):
-    return Seen.of(network, find_head(network, samples.inputs[:8]), samples)
+    return Features.of(network, find_head(network, samples.inputs[:8]), samples)
 
 
 def labels_of_fit(fit, train):

@@ -9,8 +9,9 @@ import pytest
 from records import in_this_process, record_of
 from tailcut.errors import SpecError
 from tailcut.lab.claims import claims, scale
-from tailcut.lab.claims.claims import Results
 from tailcut.lab.claims.presets import PRESETS, with_claims
+from tailcut.lab.claims.record import Record
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import SCALES, Scale
 from tailcut.lab.claims.study import Study
 from tailcut.lab.grid import runs as grid
@@ -34,7 +35,7 @@ def records_of(chosen, changed=()):
 
 def later(**segregation):
     """A record whose last probe has other figures."""
-    first, second, last = record_of()["probes"]
+    first, second, last = record_of().probes
     last = {**last, "segregation": {**last["segregation"], **segregation}}
     return record_of(probes=[first, second, last])
 
@@ -154,7 +155,7 @@ def settled(tmp_path_factory):
     """The axes, and the directory in which two of three sizes were settled."""
     directory = tmp_path_factory.mktemp("scale")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
+        patch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
         return scale.settle(tiny(), directory, sizes=[100, 150]), directory
 
 
@@ -184,7 +185,7 @@ def test_a_curve_names_the_statistics_that_count(settled):
 
 def test_another_size_is_added_to_what_is_there(settled, monkeypatch):
     before, directory = settled
-    monkeypatch.setattr("tailcut.lab.grid.runs.by_pool", in_this_process)
+    monkeypatch.setattr("tailcut.lab.grid.engines.by_pool", in_this_process)
     done = []
     after = scale.settle(tiny(), directory, sizes=[200], on_done=done.append)
     assert [each["config"]["train"] for each in done] == [200, 200]
@@ -200,7 +201,7 @@ def test_some_claims_of_a_scale(settled):
     chosen = tiny()
     chosen = replace(chosen, preset=with_claims(chosen.preset, ["C6"]))
     contents = grid.finished(chosen.studies([100, 150]), directory / "studies")
-    records = {study: content["result"] for study, content in contents.items()}
+    records = {study: Record.from_json(content["result"]) for study, content in contents.items()}
     images, _ = scale.measured(chosen, records)
     assert [len(point.found) for point in images.run] == [1] * len(images.run)
     assert "## C1" not in scale.page(chosen, [images])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +13,12 @@ from torch import nn
 
 from tailcut.errors import DataError, SpecError, StoreError
 from tailcut.files.store import read_json
+from tailcut.lab.claims.conduct import conduct, require_own
 from tailcut.lab.claims.probe import probe
-from tailcut.lab.claims.study import Study, conduct, require_own, rounded
+from tailcut.lab.claims.record import Record, rounded
+from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.tables import tables
+from tailcut.lab.grid.identity import identity
 from tailcut.lab.training.networks import NestedDropout, build
 from tailcut.network.head import find_head
 
@@ -51,13 +55,13 @@ def test_epochs_are_probed_on_a_logarithmic_scale():
         (
             SpecError,
             {"data": "mnist"},
-            "no data 'mnist'; wanted one of digits, clutter, cifar10. Correct the name.",
+            "no data 'mnist'; wanted one of cifar10, clutter, digits. Correct the name.",
         ),
         (
             SpecError,
             {"noise": "pears"},
-            "no label noise 'pears'; wanted one of symmetric, pair, asymmetric, confusion, "
-            "instance, aligned, openset, human, human:FILE, matrix:FILE.npy. Correct the name.",
+            "no label noise 'pears'; wanted one of aligned, asymmetric, confusion, human, "
+            "human:FILE, instance, matrix:FILE.npy, openset, pair, symmetric. Correct the name.",
         ),
         (
             SpecError,
@@ -117,8 +121,7 @@ def stopped_after(number):
 
 
 def timeless(record):
-    epochs = [{**each, "seconds": 0} for each in record["epochs"]]
-    return {**record, "epochs": epochs}
+    return replace(record, epochs=tuple(replace(each, seconds=0) for each in record.epochs))
 
 
 @pytest.fixture(scope="module")
@@ -127,25 +130,26 @@ def whole():
 
 
 def test_a_record_tells_of_the_training_and_of_every_probe(whole):
-    epochs = whole["epochs"]
-    assert [each["epoch"] for each in epochs] == [1, 2, 3, 4, 5]
-    assert [each["epoch"] for each in whole["probes"]] == TINY.probed_epochs() == [0, 1, 2, 5]
-    assert whole["last"] == epochs[-1]["test"] == whole["probes"][-1]["test"]
-    assert whole["best_epoch"] == max(each["test"] for each in epochs)
-    assert whole["noisy_epoch"] == max(epochs, key=lambda each: each["holdout"])["test"]
-    assert "repair" not in whole
-    assert json.loads(json.dumps(whole, allow_nan=False)) == whole
+    epochs = whole.epochs
+    assert [each.epoch for each in epochs] == [1, 2, 3, 4, 5]
+    assert [each["epoch"] for each in whole.probes] == TINY.probed_epochs() == [0, 1, 2, 5]
+    assert whole.last == epochs[-1].test == whole.probes[-1]["test"]
+    assert whole.best_epoch == max(each.test for each in epochs)
+    assert whole.noisy_epoch == max(epochs, key=lambda each: each.holdout).test
+    content = json.loads(json.dumps(whole.to_json(), allow_nan=False))
+    assert list(content) == ["epochs", "probes", "last", "best_epoch", "noisy_epoch"]
+    assert Record.from_json(content) == whole
 
 
 def test_the_first_probe_is_of_the_untrained_network(whole):
     torch.manual_seed(TINY.seed)
     network = build(TINY.network, (1, 8, 8), 10).eval()
-    assert whole["probes"][0] == {"epoch": 0, **rounded(probe(network, TINY.problem()))}
+    assert whole.probes[0] == {"epoch": 0, **rounded(probe(network, TINY.problem()))}
 
 
 def test_a_seed_gives_the_same_study_again_and_another_one_another(whole):
     assert timeless(conduct(TINY)) == timeless(whole)
-    assert conduct(replace(TINY, seed=1))["epochs"][0]["loss"] != whole["epochs"][0]["loss"]
+    assert conduct(replace(TINY, seed=1)).epochs[0].loss != whole.epochs[0].loss
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])
@@ -183,7 +187,7 @@ def test_chosen_epochs_are_probed_and_gone_on_with(tmp_path):
     with pytest.raises(StopError):
         conduct(study, tmp_path, on_epoch=stopped_after(3))
     record = conduct(study, tmp_path)
-    assert [each["epoch"] for each in record["probes"]] == [2, 4]
+    assert [each["epoch"] for each in record.probes] == [2, 4]
     assert timeless(conduct(study)) == timeless(record)
 
 
@@ -207,7 +211,7 @@ def test_a_training_that_was_not_probed_cannot_be_probed_afterwards(tmp_path):
         "training whose probes lie beside it in probes.json. Delete the checkpoint, or choose "
         "another directory."
     )
-    assert conduct(bare, tmp_path)["probes"] == []
+    assert conduct(bare, tmp_path).probes == ()
 
 
 def test_the_repair_is_told_and_chooses_by_the_holdout_alone(monkeypatch):
@@ -224,7 +228,7 @@ def test_the_repair_is_told_and_chooses_by_the_holdout_alone(monkeypatch):
 
     monkeypatch.setattr(tailcut, "repair", repair)
     record = conduct(replace(TINY, epochs=1, probes=0, repair=True))
-    assert record["repair"] == {**told_of, "before": 0.5123, "after": 0.75}
+    assert record.repair == {**told_of, "before": 0.5123, "after": 0.75}
     assert asked.pop("clean") is not None
     assert asked == {"progress": False, "training": False, "sizes": (1, 1)}
 
@@ -239,7 +243,7 @@ def test_tables_hold_every_number_of_a_record_once(whole):
     assert list(probes.columns) == columns
     assert not probes.duplicated(columns[:-1]).any()
     assert sorted(probes["epoch"].unique()) == TINY.probed_epochs()
-    last = whole["probes"][-1]
+    last = whole.probes[-1]
     rows = probes[probes["epoch"] == 5].set_index(columns[1:-1])["accuracy"]
     rank, top = last["rank"], last["ranks"][2]
     for fit, words in (("given", "given labels"), ("true", "true labels")):
@@ -279,9 +283,9 @@ def test_rounding_keeps_what_is_no_fraction():
 def test_networks_of_studies_are_trained_and_probed(name, width):
     changes = {"network": name, "train": 300, "epochs": 10, "learning_rate": 0.1, "rate": 0.0}
     record = conduct(replace(TINY, probes=2, **changes))
-    assert [each["width"] for each in record["probes"]] == [width, width]
-    assert record["probes"][-1]["rank"] <= width
-    assert record["last"] > 0.5
+    assert [each["width"] for each in record.probes] == [width, width]
+    assert record.probes[-1]["rank"] <= width
+    assert record.last > 0.5
     head = find_head(build(name, (1, 8, 8), 10).eval(), torch.rand(8, 1, 8, 8))
     assert head.width == width
 
@@ -322,7 +326,7 @@ def test_nested_dropout_orders_features_and_the_free_network_does_not():
         conduct(replace(TINY, network=name, train=300, epochs=20, probes=2, rate=0.0))
         for name in ("mlp-24/nested-4", "mlp-24")
     )
-    assert record["probes"][-1]["effective_rank"] < free["probes"][-1]["effective_rank"] - 1
+    assert record.probes[-1]["effective_rank"] < free.probes[-1]["effective_rank"] - 1
 
 
 @pytest.mark.parametrize(
@@ -338,3 +342,14 @@ def test_constraints_that_do_not_exist_are_named(constraint):
 def test_a_bottleneck_of_one_is_a_network():
     network = build("mlp-8/bottleneck-1", (1, 8, 8), 10)
     assert [layer.out_features for layer in network if isinstance(layer, nn.Linear)][-2:] == [1, 10]
+
+
+def test_committed_records_are_what_they_give_again():
+    folder = Path(__file__).parents[2] / "benchmarks" / "results" / "claims"
+    paths = sorted(folder.rglob("*.json"))[::20]
+    assert len(paths) > 3
+    for path in paths:
+        content = read_json(path)
+        again = Record.from_json(content["result"]).to_json()
+        assert json.dumps(again, sort_keys=True) == json.dumps(content["result"], sort_keys=True)
+        assert identity(Study(**content["config"])) == content["id"] == path.stem

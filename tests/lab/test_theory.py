@@ -25,23 +25,23 @@ def test_label_noise_recovers_the_sparse_truth(by_label):
 
 @pytest.mark.parametrize(("kind", "strength"), [("none", 0), ("gaussian", 0.01), ("gaussian", 0.1)])
 def test_other_noise_interpolates_without_recovering(kind, strength):
-    result = sparse.recover(kind, seeds=SEEDS, steps=2000, strength=strength)
+    result = sparse.recover(kind, sparse.Setup(steps=2000, strength=strength), seeds=SEEDS)
     assert float(result.training_B.max()) < 0.2
     assert float(result.distance_B.min()) > 0.5
     assert float(result.heldout_B.min()) > 0.5
 
 
 def test_it_is_the_large_start_that_descent_does_not_forget():
-    result = sparse.recover("none", seeds=SEEDS, steps=3000, start=0.01)
+    result = sparse.recover("none", sparse.Setup(steps=3000, start=0.01), seeds=SEEDS)
     assert float(result.distance_B.max()) < 0.1
 
 
 @pytest.mark.parametrize("kind", ["label", "gaussian", "none"])
 def test_a_seed_gives_the_same_alone_and_among_others(kind):
-    options = {"n": 10, "d": 15, "sparsity": 2, "steps": 200, "strength": 0.1}
-    several = sparse.recover(kind, seeds=(3, 4), **options)
-    again = sparse.recover(kind, seeds=(3, 4), **options)
-    alone = sparse.recover(kind, seeds=(4,), **options)
+    setup = sparse.Setup(n=10, d=15, sparsity=2, steps=200, strength=0.1)
+    several = sparse.recover(kind, setup, seeds=(3, 4))
+    again = sparse.recover(kind, setup, seeds=(3, 4))
+    alone = sparse.recover(kind, setup, seeds=(4,))
     assert torch.equal(several.distance_B, again.distance_B)
     assert torch.allclose(several.distance_B[1:], alone.distance_B, rtol=1e-8)
     assert several.distance_B[0] != several.distance_B[1]
@@ -49,7 +49,7 @@ def test_a_seed_gives_the_same_alone_and_among_others(kind):
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 def test_label_noise_balances_at_the_rate_of_the_law(activation):
-    result = balance.imbalance("label", activation=activation, seeds=SEEDS, steps=4000)
+    result = balance.imbalance("label", balance.Setup(activation, steps=4000), seeds=SEEDS)
     ratio_B = (result.fitted_BH / result.predicted_BH).mean(1)
     assert float(ratio_B.mean()) == pytest.approx(1.03, abs=0.05)
     assert float((ratio_B - 1).abs().max()) < 0.15
@@ -59,8 +59,8 @@ def test_label_noise_balances_at_the_rate_of_the_law(activation):
 
 
 def test_a_larger_batch_balances_more_slowly():
-    result = balance.imbalance("label", seeds=SEEDS, steps=2000, batch=4)
-    single = balance.imbalance("label", seeds=SEEDS, steps=1)
+    result = balance.imbalance("label", balance.Setup(steps=2000, batch=4), seeds=SEEDS)
+    single = balance.imbalance("label", balance.Setup(steps=1), seeds=SEEDS)
     assert torch.allclose(result.predicted_BH * 4, single.predicted_BH)
     assert float((result.fitted_BH / result.predicted_BH).mean()) == pytest.approx(1, abs=0.06)
 
@@ -68,7 +68,7 @@ def test_a_larger_batch_balances_more_slowly():
 @pytest.mark.parametrize("kind", ["descent", "sgd"])
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 def test_without_label_noise_the_difference_is_conserved(kind, activation):
-    result = balance.imbalance(kind, activation=activation, seeds=SEEDS, steps=2000)
+    result = balance.imbalance(kind, balance.Setup(activation, steps=2000), seeds=SEEDS)
     assert float((result.kept_B - 1).abs().max()) < 0.01
     assert float(result.training_B.max()) < 1e-4
     assert not result.predicted_BH.any()
@@ -76,8 +76,8 @@ def test_without_label_noise_the_difference_is_conserved(kind, activation):
 
 def test_descent_breaks_conservation_only_by_its_step_size():
     lost = [
-        1 - balance.imbalance("descent", seeds=SEEDS, steps=steps, step_size=size).kept_B
-        for steps, size in ((750, 0.016), (3000, 0.004))
+        1 - balance.imbalance("descent", setup, seeds=SEEDS).kept_B
+        for setup in (balance.Setup(steps=750, step_size=0.016), balance.Setup(steps=3000))
     ]
     assert torch.allclose(lost[0] / lost[1], torch.full((5,), 4.0).double(), rtol=0.2)
 
@@ -93,7 +93,7 @@ def test_one_step_shrinks_the_difference_by_the_squared_slope():
 
 def test_balance_is_the_same_for_the_same_seed():
     first, again, other = (
-        balance.imbalance("label", seeds=seeds, steps=100).difference_TBH
+        balance.imbalance("label", balance.Setup(steps=100), seeds=seeds).difference_TBH
         for seeds in ((0, 1), (0, 1), (0, 2))
     )
     assert torch.equal(first, again)
@@ -175,7 +175,7 @@ def test_the_same_seeds_give_the_same_grid():
             "no noise 'labels'; wanted one of label, gaussian, none. Correct the name.",
         ),
         (
-            lambda: sparse.recover("label", n=40, d=30),
+            lambda: sparse.Setup(n=40, d=30),
             DataError,
             "5 of 30 coordinates, 40 samples, 10000 steps; wanted 1 <= sparsity < n < d and at "
             "least one step. Take more coordinates than samples, and more samples than nonzero "
@@ -188,7 +188,7 @@ def test_the_same_seeds_give_the_same_grid():
             "integers, five or more for an interval.",
         ),
         (
-            lambda: sparse.recover("none", seeds=(0, 1), steps=50, step_size=5.0),
+            lambda: sparse.recover("none", sparse.Setup(steps=50, step_size=5.0), seeds=(0, 1)),
             TailcutError,
             "the iteration diverged for 2 of 2 seeds at step size 5.0; wanted finite parameters. "
             "Lower step_size, start or strength.",
@@ -199,19 +199,21 @@ def test_the_same_seeds_give_the_same_grid():
             "no way to train 'flow'; wanted one of label, sgd, descent. Correct the name.",
         ),
         (
-            lambda: balance.imbalance("sgd", activation="tanh"),
+            lambda: balance.Setup("tanh"),
             SpecError,
             "no activation 'tanh'; wanted one of linear, relu. Correct the name.",
         ),
         (
-            lambda: balance.imbalance("sgd", width=3),
+            lambda: balance.Setup(width=3),
             DataError,
             "3 hidden units, 32 samples, 6000 steps on batches of 1; wanted an even number of "
             "units, and at least one of each. Take an even width, so that ReLU units see both "
             "signs of the input.",
         ),
         (
-            lambda: balance.imbalance("descent", seeds=(0,), steps=50, step_size=5.0),
+            lambda: balance.imbalance(
+                "descent", balance.Setup(steps=50, step_size=5.0), seeds=(0,)
+            ),
             TailcutError,
             "training diverged for 1 of 1 seeds at step size 5.0; wanted finite parameters. "
             "Lower step_size or noise.",
@@ -233,7 +235,7 @@ def test_the_same_seeds_give_the_same_grid():
             lambda: benign.two_layer_accuracy((0.4,), (10,), (20,), (1,), (0,), steps=1),
             TailcutError,
             "10 labels were not all learned with margin 1.0 in 1 steps; wanted an interpolating "
-            "network. Raise steps or width, or take fewer samples.",
+            "network. Raise steps, or take fewer samples.",
         ),
     ],
 )

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from reference import gaussian
 from tailcut.errors import DataError
-from tailcut.lab.noise import transitions as noise
+from tailcut.lab.noise.drawing import corrupt
+from tailcut.lab.noise.transitions import pair, symmetric
 from tailcut.numerics.choice import Gain, choose, true_credits, unless_another_leads
 from tailcut.numerics.scores import Scores, halves
 
@@ -52,12 +53,12 @@ def test_the_interval_covers_the_true_gain_95_times_in_100(n, rate):
     assert covered >= 0.93 * 800
 
 
-@pytest.mark.parametrize("kind", [noise.symmetric, noise.pair])
+@pytest.mark.parametrize("kind", [symmetric, pair])
 def test_credits_measure_the_accuracy_on_true_labels_by_noisy_ones(kind):
     generator = torch.Generator().manual_seed(0)
     true_N = torch.randint(5, (40_000,), generator=generator)
     transition_KK = kind(5, 0.3)
-    given_N = noise.corrupt(true_N, transition_KK, seed=1)
+    given_N = corrupt(true_N, transition_KK, seed=1)
     predicted_N = torch.where(coin_tosses(40_000, heads=0.7), true_N, (true_N + 1) % 5)
     worth_N = true_credits(transition_KK)[given_N, predicted_N]
     assert float(worth_N.mean()) == pytest.approx(0.7, abs=0.02)
@@ -68,7 +69,7 @@ def test_a_gain_on_labels_of_known_noise_is_that_on_true_ones():
     """One class given for another: the better candidate looks no better on given labels."""
     true_N = torch.arange(2000) % 2
     transition_KK = torch.tensor([[0.6, 0.4], [0.0, 1.0]]).double()
-    given_N = noise.corrupt(true_N, transition_KK, seed=0)
+    given_N = corrupt(true_N, transition_KK, seed=0)
     before_N = torch.where((true_N == 0) & coin_tosses(2000, heads=0.5), 1, true_N)
     predictions_NC = torch.stack([before_N, true_N], 1)
     right_NC = (predictions_NC == true_N[:, None]).double()

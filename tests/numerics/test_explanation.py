@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import gaussian
-from tailcut.lab.noise import transitions as noise
+from tailcut.lab.noise.drawing import corrupt
+from tailcut.lab.noise.kinds import noise_of
 from tailcut.numerics.explanation import own_noise
 from tailcut.numerics.scores import Scores
 
@@ -17,7 +18,7 @@ def problem(kind, rate, n=4000, accuracy=1.0):
     """True labels, the given ones, and logits of a candidate that is right so often, and sure."""
     generator = torch.Generator().manual_seed(0)
     true_N = torch.randint(CLASSES, (n,), generator=generator)
-    given_N = noise.corrupt(true_N, noise.transition(kind, CLASSES, rate), seed=1)
+    given_N = corrupt(true_N, noise_of(kind, rate).matrix(CLASSES), seed=1)
     wrong_N = torch.rand(n, generator=generator) >= accuracy
     other_N = (true_N + torch.randint(1, CLASSES, (n,), generator=generator)) % CLASSES
     said_N = torch.where(wrong_N, other_N, true_N)
@@ -29,7 +30,7 @@ def test_the_noise_is_found_by_who_knows_the_true_classes(kind, rate):
     given_N, logits_NK = problem(kind, rate)
     (found_KK,), (wrong,) = own_noise(logits_NK[:, None], given_N)
     torch.testing.assert_close(
-        found_KK, noise.transition(kind, CLASSES, rate).double(), atol=0.04, rtol=0
+        found_KK, noise_of(kind, rate).matrix(CLASSES).double(), atol=0.04, rtol=0
     )
     assert float(wrong) == pytest.approx(rate, abs=0.03)
 

@@ -9,7 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 from reference import gaussian
 from tailcut.errors import DataError
-from tailcut.lab.noise import transitions as noise
+from tailcut.lab.noise.drawing import corrupt
+from tailcut.lab.noise.kinds import noise_of
+from tailcut.lab.noise.transitions import pair, symmetric
 from tailcut.numerics.covariance import oas_shrinkage
 from tailcut.numerics.crossfit import FoldMoments, fold_of
 from tailcut.numerics.latent import Latent
@@ -39,8 +41,8 @@ def filled(features_VND, given_N, folds=5, batch=64):
 def test_the_transition_matrix_of_calibrated_probabilities_is_found(kind, rate):
     logits_NK = 3 * gaussian(20_000, CLASSES).double()
     drawn = torch.multinomial(logits_NK.softmax(1), 1, generator=torch.Generator().manual_seed(7))
-    transition_KK = noise.transition(kind, CLASSES, rate)
-    given_N = noise.corrupt(drawn[:, 0], transition_KK, seed=1)
+    transition_KK = noise_of(kind, rate).matrix(CLASSES)
+    given_N = corrupt(drawn[:, 0], transition_KK, seed=1)
     found = Latent.of(4 * logits_NK, given_N)
     assert found.rate == pytest.approx(rate, abs=0.06)
     assert (found.transition_KK - transition_KK).abs().max() < 0.1
@@ -100,7 +102,7 @@ def test_a_label_that_was_told_of_before_counts_for_less(evidence):
 
 def test_features_that_remember_half_of_the_labels_tell_of_them_once():
     features_VND, true_N = clusters(2000, spread=0.4)
-    given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, 0.5), seed=0)
+    given_N = corrupt(true_N, symmetric(CLASSES, 0.5), seed=0)
     remembered_VNK = 0.15 * torch.eye(CLASSES)[given_N] + 0.35 * gaussian(2, 2000, CLASSES, seed=9)
     folds = leading(filled(torch.cat([features_VND, remembered_VNK.float()], 2), given_N), 10)
     right = []
@@ -147,7 +149,7 @@ def test_a_label_has_no_part_in_what_is_said_of_its_sample():
 
 def test_rounds_find_the_wrong_labels_and_mend_a_class_given_for_another():
     features_VND, true_N = clusters(2000)
-    given_N = noise.corrupt(true_N, noise.pair(CLASSES, 0.4), seed=0)
+    given_N = corrupt(true_N, pair(CLASSES, 0.4), seed=0)
     first, *_, last = leading(filled(features_VND, given_N)).latents(5)
     wrong_N = given_N != true_N
     aurocs = [
@@ -161,7 +163,7 @@ def test_rounds_find_the_wrong_labels_and_mend_a_class_given_for_another():
 
 def test_self_training_fits_in_rounds_to_what_it_said_of_the_other_folds():
     features_VND, true_N = clusters(200)
-    given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, 0.4), seed=0)
+    given_N = corrupt(true_N, symmetric(CLASSES, 0.4), seed=0)
     folds = leading(filled(features_VND, given_N))
     soft_NK = torch.nn.functional.one_hot(given_N, CLASSES).double()
     said_NK = soft_NK
@@ -175,7 +177,7 @@ def test_self_training_fits_in_rounds_to_what_it_said_of_the_other_folds():
 @pytest.mark.parametrize("wrong", [0.0, 0.5])
 def test_self_training_mends_labels_that_the_features_remember(wrong):
     features_VND, true_N = clusters(2000, spread=0.35)
-    given_N = noise.corrupt(true_N, noise.symmetric(CLASSES, wrong), seed=0)
+    given_N = corrupt(true_N, symmetric(CLASSES, wrong), seed=0)
     learned_VNK = 0.15 * torch.eye(CLASSES)[given_N] + 0.35 * gaussian(2, 2000, CLASSES, seed=9)
     folds = leading(filled(torch.cat([features_VND, learned_VNK.float()], 2), given_N), 10)
     *_, inferred = folds.latents(4)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tailcut
-from tailcut.lab.data.problems import digits_problem
+from tailcut.lab.data.digits import digits_problem
 from tailcut.lab.training.experiment import conduct
 from tailcut.lab.training.networks import build
 from tailcut.lab.training.recipe import Recipe

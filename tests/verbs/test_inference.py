@@ -6,7 +6,8 @@ from torch import nn
 
 import tailcut
 from reference import gaussian
-from tailcut.lab.noise import transitions as noise
+from tailcut.lab.noise.drawing import corrupt
+from tailcut.lab.noise.transitions import symmetric
 from tailcut.numerics.crossfit import FoldMoments
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.verbs.inference import half_rank, states
@@ -43,8 +44,8 @@ def test_the_reading_finds_the_noise_that_is_there(fix, memoriser):
 
 def test_each_target_has_the_labels_that_its_name_says():
     """Against the rounds one by one; self-training lets the last of the memory go."""
-    true_N, given = torch.arange(1000) % CLASSES, noise.symmetric(CLASSES, 0.4)
-    given_N = noise.corrupt(true_N, given, seed=0)
+    true_N, given = torch.arange(1000) % CLASSES, symmetric(CLASSES, 0.4)
+    given_N = corrupt(true_N, given, seed=0)
     features_VND = torch.eye(CLASSES, 16)[true_N] + 0.1 * gaussian(2, 1000, 16).float()
     folds = FoldMoments(16, CLASSES).update(features_VND, given_N, torch.arange(1000))
     spectrum = Spectrum.of(folds.whole())

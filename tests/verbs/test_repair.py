@@ -14,7 +14,7 @@ from torch import nn
 import tailcut
 from tailcut.cli.tables import verdict
 from tailcut.files import store
-from tailcut.lab.data.problems import digits_problem
+from tailcut.lab.data.digits import digits_problem
 from tailcut.lab.training.networks import build
 from tailcut.network.stream import accuracy
 from tailcut.numerics.calibration import calibration_error

@@ -9,9 +9,11 @@ import tailcut
 from tailcut.cli.options import Demo, Run
 from tailcut.cli.output import Bar, device_of_run
 from tailcut.lab.baselines.controls import of_inputs
-from tailcut.lab.baselines.refits import lda_refit, logistic_refit, papers_curve, papers_cut
+from tailcut.lab.baselines.papers_cut import papers_curve, papers_cut
+from tailcut.lab.baselines.refits import lda_refit, logistic_refit
 from tailcut.lab.baselines.subject import Subject
 from tailcut.lab.data.problems import Problem
+from tailcut.lab.data.sources import SOURCES
 from tailcut.lab.training import experiment
 from tailcut.verbs import runs
 
@@ -25,8 +27,8 @@ def demonstrate(run: Run, asked: Demo, seed: int, directory: Path) -> dict[str, 
         Its summary, with the accuracies of what it is compared with (`baselines`) and of the
         paper's cut by rank (`papers_curve`).
     """
-    problem = experiment.PROBLEMS[asked.data](rate=asked.rate, seed=seed)
-    recipe, name = experiment.RECIPES[asked.data], _NETWORKS[asked.data]
+    source, name = SOURCES[asked.data], _NETWORKS[asked.data]
+    problem, recipe = source.make(rate=asked.rate, seed=seed), source.recipe
     with Bar(run, recipe.epochs) as on_epoch:
         done = experiment.conduct(
             name, problem, recipe, seed=seed, device=device_of_run(run), on_epoch=on_epoch

@@ -17,18 +17,18 @@ from tailcut.errors import SpecError
 from tailcut.files import store
 from tailcut.lab.claims import page as claims_page
 from tailcut.lab.claims import presets, scale, scales
+from tailcut.lab.claims.conduct import conduct, require_own
 from tailcut.lab.claims.figures import epochs_by_ranks
 from tailcut.lab.claims.presets import Preset
-from tailcut.lab.claims.study import Study, conduct, require_own
+from tailcut.lab.claims.study import Study
 from tailcut.lab.claims.tables import tables
+from tailcut.lab.data.sources import SOURCES
+from tailcut.lab.grid import engines
 from tailcut.lab.grid import runs as grid
+from tailcut.lab.grid.identity import product
 from tailcut.lab.training import experiment
-from tailcut.lab.training.recipe import Recipe
 
 Options = Mapping[str, Any]
-
-_SIZES = {"digits": (1100, 200), "clutter": (4_000, 500), "cifar10": (10_000, 1_000)}
-"""Training and held-out samples of a study that does not say them."""
 
 
 def lab_train(options: Options, config: str) -> int:
@@ -36,13 +36,14 @@ def lab_train(options: Options, config: str) -> int:
     run, training = options["run"], options["training"]
     device = device_of_run(run)
     sizes = {"train": training.train, "holdout": training.holdout}
-    problem = experiment.PROBLEMS[training.data](
+    source = SOURCES.find(training.data)
+    problem = source.make(
         rate=training.rate,
         kind=training.noise,
         seed=run.seed,
         **{name: size for name, size in sizes.items() if size is not None},
     )
-    recipe = _recipe(training)
+    recipe = source.recipe.varied(training)
     with (
         run_directory(run, "train", config) as directory,
         Bar(run, recipe.epochs) as on_epoch,
@@ -80,12 +81,13 @@ def lab_probe(options: Options, config: str) -> int:
         Bar(run, study.epochs) as on_epoch,
     ):
         record = conduct(study, directory, device=device, on_epoch=on_epoch)
-    probes = record["probes"]
+    probes = record.probes
     for name, table in tables(record).items():
         store.write_text(directory / f"{name}.csv", table.to_csv(index=False))
     store.write_text(directory / "epochs-ranks.svg", epochs_by_ranks(probes))
     store.write_json(
-        directory / "result.json", {"schema": store.SCHEMA, "study": asdict(study), **record}
+        directory / "result.json",
+        {"schema": store.SCHEMA, "study": asdict(study), **record.to_json()},
     )
     shown = ["epoch", "test", "memorised", "effective_rank", "nc1_true"]
     scalars = pd.DataFrame([{name: each.get(name) for name in shown} for each in probes])
@@ -144,7 +146,7 @@ def _settling(options: Options) -> dict[str, Any]:
     return {
         "studies": None if studies is None else Path(studies),
         "device": _device(options["run"], engine),
-        **_engine(engine),
+        "engine": _engine(engine),
     }
 
 
@@ -161,7 +163,7 @@ def lab_grid(options: Options, config: str) -> int:
     """`tailcut lab grid`: every combination of the axes as a study."""
     run, gridded = options["run"], options["gridded"]
     axes = {"seed": [run.seed], **gridded.axes}
-    studies = grid.product(Study, axes)
+    studies = product(Study, axes)
     device = _device(run, options["engine"])
     with (
         run_directory(run, "grid", config) as directory,
@@ -171,8 +173,8 @@ def lab_grid(options: Options, config: str) -> int:
             studies,
             partial(conduct, device=device),
             directory / "studies",
+            _engine(options["engine"]),
             on_done=on_done,
-            **_engine(options["engine"]),
         )
     rows = [
         {**{name: each["config"][name] for name in axes}, **_ends(each["result"])}
@@ -195,21 +197,16 @@ def _device(run: Run, engine: Engine) -> str:
     return run.device if engine.engine == "ray" else device_of_run(run)
 
 
-def _engine(engine: Engine) -> dict[str, Any]:
-    return {
-        "engine": engine.engine,
-        "workers": engine.workers,
-        "address": engine.address,
-        "gpus": engine.gpus,
-    }
+def _engine(engine: Engine) -> engines.Engine:
+    return engines.Engine(engine.engine, engine.workers, engine.address, engine.gpus)
 
 
 def _study(training: Training, run: Run, probing: Probing) -> Study:
-    recipe = _recipe(training)
-    train, holdout = _SIZES[training.data]
-    if training.data == "digits" and training.noise == "openset":
-        train = 800  # of the seven classes that stay
-    return Study(
+    source = SOURCES.find(training.data)
+    recipe = source.recipe.varied(training)
+    train, holdout = source.train_under(training.noise), source.holdout
+    return Study.under(
+        recipe,
         data=training.data,
         network=training.network,
         noise=training.noise,
@@ -217,24 +214,6 @@ def _study(training: Training, run: Run, probing: Probing) -> Study:
         seed=run.seed,
         train=train if training.train is None else training.train,
         holdout=holdout if training.holdout is None else training.holdout,
-        epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        batch_size=recipe.batch_size,
-        weight_decay=recipe.weight_decay,
-        augment=recipe.augment,
         probes=probing.probes if isinstance(probing.probes, int) else tuple(probing.probes),
         repair=probing.repair,
-    )
-
-
-def _recipe(training: Training) -> Recipe:
-    usual = experiment.RECIPES[training.data]
-    rate = usual.learning_rate if training.learning_rate is None else training.learning_rate
-    return replace(
-        usual,
-        epochs=usual.epochs if training.epochs is None else training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=rate,
-        weight_decay=training.weight_decay,
-        augment=training.augment,
     )

@@ -115,13 +115,13 @@ class Training:
         network: mlp, cnn, maxcnn (for clutter), resnet, vit or linear, perhaps with a width
             (resnet-16) or a constraint (mlp/bottleneck-9, mlp/nested-9).
         data: digits, clutter (digits at random places among fragments of others), or cifar10 from
-            the parquet files under $TAILCUT_DATA/cifar10.
+            the parquet files under $TAILCUT_DATA/cifar10; a word that is none lists them all.
         noise: symmetric (every other class alike), pair (the next class), asymmetric (what a
             CIFAR-10 class is mistaken for), confusion (classes 3 and 5 for each other), instance
             (by the input), aligned (a mark in the image carries the next class), openset (inputs
             of the last three classes, which leave the problem), human (CIFAR-10N random1),
             human:FILE or human:FILE:KEY (.npy, or .pt of CIFAR-N), or matrix:FILE.npy (rows are
-            true classes).
+            true classes); a word that is none lists them all.
         rate: Probability that a label which the noise can make wrong is wrong; human labels and
             matrices have their own.
         train: Training rows.
@@ -134,7 +134,7 @@ class Training:
     """
 
     network: str = "mlp"
-    data: Literal["digits", "clutter", "cifar10"] = "digits"
+    data: str = "digits"
     noise: str = "symmetric"
     rate: float = 0.4
     train: int | None = None

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from tailcut.cli.options import Run
 from tailcut.errors import SpecError
 from tailcut.files import store
-from tailcut.lab.training.sgd import Epoch
+from tailcut.lab.training.records import Epoch
 from tailcut.network.stream import usual_device
 
 CONFIG = "config.yaml"

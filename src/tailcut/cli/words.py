@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @source("digits", "")
 def _digits(rest: str, reading: Reading) -> Rows:
     del rest, reading
-    from tailcut.lab.data.problems import digits
+    from tailcut.lab.data.digits import digits
     from tailcut.readers.rows import Rows
 
     samples = digits()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
+from tailcut.lab.baselines.registry import competitor
 from tailcut.lab.baselines.subject import Subject, folded
 from tailcut.lab.training.networks import Block, Encoder
 from tailcut.network.batches import read
@@ -28,12 +29,14 @@ _FLOOR = 1e-10
 """Added to every probability, as in the authors' code."""
 
 
+@competitor("RoG, last layer", place=9)
 def rog(subject: Subject) -> float:
     """RoG on the penultimate layer alone, which fits into the network's own head."""
-    readout = robust_gaussians(*subject.known, subject.head.classes)
+    readout = robust_gaussians(*subject.train_features, subject.head.classes)
     return subject.accuracy(folded(readout))
 
 
+@competitor("RoG, ensemble of layers", folds=False, images_only=True, place=10)
 def rog_ensemble(subject: Subject) -> float:
     """RoG as its paper has it: the classifiers of all layers, mixed by the noisy holdout.
 
@@ -46,7 +49,11 @@ def rog_ensemble(subject: Subject) -> float:
     carried to their maximum, where its code stops after 20 epochs of Adam; its holdout has 50
     samples of each class, ours is the subject's.
     """
-    classes, (_, given_N), (_, held_N) = subject.head.classes, subject.known, subject.held
+    classes, (_, given_N), (_, held_N) = (
+        subject.head.classes,
+        subject.train_features,
+        subject.holdout_features,
+    )
     readouts = [
         robust_gaussians(features_ND, given_N, classes)
         for features_ND in layer_features(subject, subject.train)
@@ -58,7 +65,7 @@ def rog_ensemble(subject: Subject) -> float:
     weights_L = mixture_weights(chances_LNK[:, trusted_n, held_N[trusted_n]])
     asked_LNK = _chances(readouts, layer_features(subject, subject.test))
     mixed_NK = (weights_L[:, None, None] * asked_LNK).sum(0)
-    return float((mixed_NK.argmax(1) == subject.asked[1]).double().mean())
+    return float((mixed_NK.argmax(1) == subject.test_features[1]).double().mean())
 
 
 def robust_gaussians(features_ND: Tensor, given_N: Tensor, classes: int) -> Readout:

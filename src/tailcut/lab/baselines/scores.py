@@ -22,7 +22,7 @@ def aled(subject: Subject) -> Tensor:
     Returns:
         See `suspicion`.
     """
-    return suspicion(*subject.known, subject.head.classes)
+    return suspicion(*subject.train_features, subject.head.classes)
 
 
 def suspicion(features_ND: Tensor, given_N: Tensor, classes: int) -> Tensor:

@@ -19,10 +19,10 @@ from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 from tailcut.verbs.audit import find_label_issues
 
-Way = Callable[[Tensor], Tensor]
+Classifier = Callable[[Tensor], Tensor]
 """Features (N x D) to logits (N x K)."""
 
-_OF_TRAINING = {"head", "known", "held", "moments", "issues"}
+_OF_TRAINING = {"head", "train_features", "holdout_features", "moments", "issues"}
 """What a subject remembers that the test samples have no part in."""
 
 
@@ -48,24 +48,24 @@ class Subject:
         return find_head(self.network, next(read(self.train)).inputs)
 
     @cached_property
-    def known(self) -> tuple[Tensor, Tensor]:
+    def train_features(self) -> tuple[Tensor, Tensor]:
         """Features (N x D, float32) and given labels of the training samples as they are."""
         return self._features(self.train)
 
     @cached_property
-    def held(self) -> tuple[Tensor, Tensor]:
+    def holdout_features(self) -> tuple[Tensor, Tensor]:
         """Features and given labels of the holdout."""
         return self._features(self.holdout)
 
     @cached_property
-    def asked(self) -> tuple[Tensor, Tensor]:
+    def test_features(self) -> tuple[Tensor, Tensor]:
         """Features and true labels of the test samples."""
         return self._features(self.test)
 
     @cached_property
     def moments(self) -> Moments:
         """Of the training features."""
-        features_ND, given_N = self.known
+        features_ND, given_N = self.train_features
         return Moments(self.head.width, self.head.classes).update(features_ND, given=given_N)
 
     @cached_property
@@ -91,15 +91,15 @@ class Subject:
         bias_K = weight_KD.new_zeros(len(weight_KD)) if bias_K is None else bias_K
         return weight_KD.detach().cpu(), bias_K.detach().cpu()
 
-    def accuracy(self, way: Way) -> float:
-        """Of a way (features to logits) on the test samples."""
-        return _share_right(way(self.asked[0]), self.asked[1])
+    def accuracy(self, classify: Classifier) -> float:
+        """Of a classifier on the test samples."""
+        return _share_right(classify(self.test_features[0]), self.test_features[1])
 
-    def best(self, ways: list[Way]) -> float:
-        """Accuracy on the test samples of the way that is best on the holdout."""
-        held_ND, given_N = self.held
-        hits = [_share_right(way(held_ND), given_N) for way in ways]
-        return self.accuracy(ways[int(np.argmax(hits))])
+    def best(self, classifiers: list[Classifier]) -> float:
+        """Accuracy on the test samples of the classifier that is best on the holdout."""
+        held_ND, given_N = self.holdout_features
+        hits = [_share_right(classify(held_ND), given_N) for classify in classifiers]
+        return self.accuracy(classifiers[int(np.argmax(hits))])
 
     def best_network(self, networks: Iterator[nn.Module]) -> float:
         """Accuracy on the test samples of the network that is best on the holdout."""
@@ -122,12 +122,12 @@ def _share_right(logits_NK: Tensor, labels_N: Tensor) -> float:
     return float((logits_NK.argmax(1).to(labels_N.device) == labels_N).double().mean())
 
 
-def linear(weight_KD: Tensor, bias_K: Tensor) -> Way:
+def linear(weight_KD: Tensor, bias_K: Tensor) -> Classifier:
     """A linear layer in float64, where its weight is."""
     weight_KD, bias_K = weight_KD.double(), bias_K.double()
     return lambda features_ND: features_ND.to(weight_KD) @ weight_KD.T + bias_K
 
 
-def folded(readout: Readout) -> Way:
+def folded(readout: Readout) -> Classifier:
     """A readout at its full rank."""
     return linear(*readout.fold(readout.max_rank))

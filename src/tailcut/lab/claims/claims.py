@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tailcut.lab.claims.findings import Finding, Test, slope
 from tailcut.lab.claims.measures import (
-    Record,
     best_cut,
     change_of_segregation,
     cost_of_epoch,
@@ -21,49 +19,15 @@ from tailcut.lab.claims.measures import (
     first_probe,
     last_accuracy,
     last_segregation,
+    repaired,
     share_of,
     still_repeated,
     tail_minus_leading,
     true_probe,
     used_width,
 )
-from tailcut.lab.claims.presets import Preset
-from tailcut.lab.claims.study import Study
-
-
-class Results:
-    """Records of the studies of a preset, looked up by what was studied.
-
-    Args:
-        preset: Of the studies.
-        records: What `study.conduct` returned, by study.
-    """
-
-    def __init__(self, preset: Preset, records: Mapping[Study, Record]) -> None:
-        self.preset, self.records = preset, records
-
-    def knows(self, study: Study) -> bool:
-        """Whether every seed's record is there."""
-        return all(replace(study, seed=seed) in self.records for seed in self.preset.seeds)
-
-    def of(self, study: Study) -> list[Record]:
-        """One record for each seed."""
-        return [self.records[replace(study, seed=seed)] for seed in self.preset.seeds]
-
-    def each(self, study: Study, measured: Callable[[Record], float]) -> tuple[float, ...]:
-        """A figure of each seed's record."""
-        return tuple(measured(record) for record in self.of(study))
-
-    def minus(
-        self, one: Study, other: Study, measured: Callable[[Record], float]
-    ) -> tuple[float, ...]:
-        """Difference of a figure between two studies, seed by seed."""
-        return difference(self.each(one, measured), self.each(other, measured))
-
-
-def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
-    """Seed by seed."""
-    return tuple(a - b for a, b in zip(one, other, strict=True))
+from tailcut.lab.claims.record import Record
+from tailcut.lab.claims.results import Results, difference
 
 
 def findings(results: Results) -> list[Finding]:
@@ -169,7 +133,7 @@ def recovery(results: Results) -> Finding:
             Test(
                 "share of the gap from the last to the best epoch closed by the paper's cut, rank "
                 "by the noisy holdout",
-                results.each(base, lambda r: share_of(r, cut_by_holdout(r), r["best_epoch"])),
+                results.each(base, lambda r: share_of(r, cut_by_holdout(r), r.best_epoch)),
                 0.5,
             ),
             Test(
@@ -179,7 +143,7 @@ def recovery(results: Results) -> Finding:
             ),
             Test(
                 "the first share with the best rank by test, which nobody knows",
-                results.each(base, lambda r: share_of(r, best_cut(r), r["best_epoch"])),
+                results.each(base, lambda r: share_of(r, best_cut(r), r.best_epoch)),
                 0.5,
                 counts=False,
             ),
@@ -190,7 +154,7 @@ def recovery(results: Results) -> Finding:
 
 def _repaired(results: Results) -> Test:
     def share(record: Record) -> float:
-        return share_of(record, record["repair"]["after"], record["best_epoch"])
+        return share_of(record, repaired(record), record.best_epoch)
 
     name = "the first share for tailcut's repair: all layers, inferred labels"
     return Test(name, results.each(results.preset.base, share), 0.5, counts=False)
@@ -200,7 +164,7 @@ def stability(results: Results) -> Finding:
     """C6."""
     base = results.preset.base
     cuts = results.each(base, cut_by_holdout)
-    stops = results.each(base, lambda r: r["noisy_epoch"])
+    stops = results.each(base, lambda r: r.noisy_epoch)
     cut_mean, stop_mean = statistics.fmean(cuts), statistics.fmean(stops)
     spreads = tuple(
         abs(stop - stop_mean) - abs(cut - cut_mean) for cut, stop in zip(cuts, stops, strict=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable
 
-from tailcut.lab.claims.claims import Results
-from tailcut.lab.claims.measures import Record, cut_by_holdout, place_of_classes
+from tailcut.lab.claims.features import Probe
+from tailcut.lab.claims.measures import cut_by_holdout, place_of_classes
+from tailcut.lab.claims.record import Record
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.study import Study
 
 
@@ -19,7 +21,7 @@ def controls(results: Results) -> list[tuple[str, float, float]]:
     preset = results.preset
     rows: list[tuple[str, Study, Callable[[Record], float]]] = [
         ("true labels: paper's cut by the holdout minus last epoch", preset.clean(), _gained),
-        ("random labels only: last epoch", preset.random(), lambda r: r["last"]),
+        ("random labels only: last epoch", preset.random(), lambda r: r.last),
         ("random labels only: probe on them, best rank", preset.random(), _best_probe),
         ("permuted labels: probe on them, all directions", preset.base, _permuted),
         ("given labels: probe on the leading directions", preset.base, _leading),
@@ -36,12 +38,12 @@ def controls(results: Results) -> list[tuple[str, float, float]]:
     return [(name, statistics.fmean(each), statistics.stdev(each)) for name, each in found]
 
 
-def _probe(record: Record) -> Record:
-    return record["probes"][-1]
+def _probe(record: Record) -> Probe:
+    return record.probes[-1]
 
 
 def _gained(record: Record) -> float:
-    return cut_by_holdout(record) - record["last"]
+    return cut_by_holdout(record) - record.last
 
 
 def _best_probe(record: Record) -> float:
@@ -49,7 +51,7 @@ def _best_probe(record: Record) -> float:
 
 
 def _untrained(record: Record) -> float:
-    return max(record["probes"][0]["given"]["leading"]["test"])
+    return max(record.probes[0]["given"]["leading"]["test"])
 
 
 def _permuted(record: Record) -> float:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tailcut.lab.claims.claims import Results
+from tailcut.lab.claims.features import Probe
 from tailcut.lab.claims.findings import Test
-from tailcut.lab.claims.measures import Record
+from tailcut.lab.claims.measures import repaired
 from tailcut.lab.claims.presets import Preset
+from tailcut.lab.claims.record import Record
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.study import Study
 
 _COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e6bbf", "#d08a1d", "#555555")
@@ -35,7 +37,7 @@ def as_svg(draw: Callable[[Any], None]) -> str:
     return text.getvalue()
 
 
-def epochs_by_ranks(probes: Sequence[Record], fit: str = "given", kind: str = "test") -> str:
+def epochs_by_ranks(probes: Sequence[Probe], fit: str = "given", kind: str = "test") -> str:
     """Accuracy of the leading directions' probe at every probed epoch and rank, as SVG."""
 
     def draw(axes: Any) -> None:
@@ -84,8 +86,8 @@ def _gathering(axes: Any, results: Results) -> None:
         ("flipped true", "sees the true class", _COLOURS[0]),
     ):
         records = results.of(results.preset.base)
-        bands = min((record["probes"][-1]["bands"] for record in records), key=len)
-        rows = [r["probes"][-1]["given"]["octave"][kind][: len(bands)] for r in records]
+        bands = min((record.probes[-1]["bands"] for record in records), key=len)
+        rows = [r.probes[-1]["given"]["octave"][kind][: len(bands)] for r in records]
         _line(axes, [stop for _, stop in bands], rows, label, colour)
     axes.set_xscale("log", base=2)
     axes.set(xlabel="directions of the octave, last", ylabel="% of wrongly labelled samples")
@@ -104,14 +106,14 @@ def _systematic(axes: Any, results: Results) -> None:
 
 def _outward(axes: Any, results: Results) -> None:
     records = results.of(results.preset.base)
-    epochs = [probe["epoch"] for probe in records[0]["probes"]]
+    epochs = [probe["epoch"] for probe in records[0].probes]
     for name, label, colour in (
         ("noise_depth", "depth of the noise", _COLOURS[1]),
         ("signal_depth", "depth of the signal", _COLOURS[0]),
         ("noise_explained", "noise explained", _COLOURS[4]),
         ("noise_explained_permuted", "the same, permuted", _COLOURS[5]),
     ):
-        rows = [[probe["segregation"][name] for probe in r["probes"]] for r in records]
+        rows = [[probe["segregation"][name] for probe in r.probes] for r in records]
         _line(axes, epochs, rows, label, colour, scale=1)
     axes.set_xscale("symlog", linthresh=1)
     axes.set(xlabel="epoch", ylabel="0 to 1")
@@ -125,7 +127,7 @@ def _untrained(axes: Any, results: Results) -> None:
         (preset.pixels(), "raw inputs", _COLOURS[5]),
     ):
         records = results.of(study)
-        probes = [r["probes"] if study is preset.base else r["probes"][:1] for r in records]
+        probes = [r.probes if study is preset.base else r.probes[:1] for r in records]
         rows = [[probe["segregation"]["index"] for probe in each] for each in probes]
         epochs = [probe["epoch"] for probe in probes[0]]
         _line(axes, epochs, rows, label, colour, scale=1)
@@ -145,8 +147,8 @@ def _recovery(axes: Any, results: Results) -> None:
         _COLOURS[2],
     )
     for label, colour, values in (
-        ("best epoch", _COLOURS[4], [r["best_epoch"] for r in records]),
-        ("tailcut's repair", _COLOURS[1], [r["repair"]["after"] for r in records]),
+        ("best epoch", _COLOURS[4], [r.best_epoch for r in records]),
+        ("tailcut's repair", _COLOURS[1], [repaired(r) for r in records]),
     ):
         axes.axhline(100 * float(np.mean(values)), color=colour, ls="--", lw=1, label=label)
     axes.set(xlabel="rank", ylabel="% right on test")
@@ -175,7 +177,7 @@ def _stability(axes: Any, results: Results) -> None:
 def _capacity(axes: Any, results: Results) -> None:
     preset = results.preset
     names = [*(name for name, _ in preset.widths), *preset.constrained]
-    values = [results.each(preset.of_network(name), lambda r: r["last"]) for name in names]
+    values = [results.each(preset.of_network(name), lambda r: r.last) for name in names]
     _bars(axes, names, values)
 
 
@@ -204,7 +206,7 @@ def _harm(
     preset: Preset = results.preset
     clean: Study = preset.of_rate(0.0, **changes)
     columns = [
-        results.minus(clean, preset.of_rate(rate, **changes), lambda r: r["last"]) for rate in rates
+        results.minus(clean, preset.of_rate(rate, **changes), lambda r: r.last) for rate in rates
     ]
     _line(axes, list(rates), np.array(columns).T.tolist(), label, colour)
 
@@ -222,13 +224,13 @@ _DRAWN: dict[str, Callable[[Any, Results], None]] = {
 
 
 def _rank_dial(record: Record) -> tuple[list[int], list[float]]:
-    probe = record["probes"][-1]
+    probe = record.probes[-1]
     return probe["ranks"], probe["own"]["test"]
 
 
 def _epoch_dial(record: Record) -> tuple[list[int], list[float]]:
-    epochs = record["epochs"]
-    return [each["epoch"] for each in epochs], [each["test"] for each in epochs]
+    epochs = record.epochs
+    return [each.epoch for each in epochs], [each.test for each in epochs]
 
 
 def _curves(
@@ -239,7 +241,7 @@ def _curves(
     colour: str,
 ) -> None:
     """Something at every rank of the last probe."""
-    probes = [record["probes"][-1] for record in records]
+    probes = [record.probes[-1] for record in records]
     ranks = min((probe["ranks"] for probe in probes), key=len)
     rows = [list(read(probe))[: len(ranks)] for probe in probes]
     _line(axes, ranks, rows, label, colour)

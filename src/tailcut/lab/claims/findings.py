@@ -68,7 +68,7 @@ class Finding:
     """A claim with its tests.
 
     Attributes:
-        name: C1 to C8, or of a room of theory.
+        name: C1 to C8, or of a model of known theory.
         claim: In one sentence.
         tests: At least one that counts.
     """

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
-Record = Mapping[str, Any]
+from tailcut.lab.claims.features import Probe
+from tailcut.lab.claims.record import Record
 
 _MISSED = 0.2
 """How far the best epoch or rank is missed, up and down."""
@@ -24,6 +22,12 @@ def best_cut(record: Record) -> float:
     return max(own_head(record)["test"])
 
 
+def repaired(record: Record) -> float:
+    """Test accuracy after the repair of a study that has one."""
+    assert record.repair is not None
+    return record.repair["after"]
+
+
 def still_repeated(record: Record) -> float:
     """Share of wrong training labels that the own head repeats at the rank best by test."""
     own = own_head(record)
@@ -32,14 +36,14 @@ def still_repeated(record: Record) -> float:
 
 def cost_of_rank(record: Record) -> float:
     """Accuracy lost where the best rank is missed by a fifth, up and down on average."""
-    ranks, accuracies = record["probes"][-1]["ranks"], own_head(record)["test"]
+    ranks, accuracies = record.probes[-1]["ranks"], own_head(record)["test"]
     return _cost(ranks, accuracies)
 
 
 def cost_of_epoch(record: Record) -> float:
     """Accuracy lost where the best epoch is missed by a fifth, up and down on average."""
-    epochs = record["epochs"]
-    return _cost([each["epoch"] for each in epochs], [each["test"] for each in epochs])
+    epochs = record.epochs
+    return _cost([each.epoch for each in epochs], [each.test for each in epochs])
 
 
 def _cost(places: list[int], accuracies: list[float]) -> float:
@@ -51,12 +55,12 @@ def _cost(places: list[int], accuracies: list[float]) -> float:
 
 def last_accuracy(record: Record) -> float:
     """On the true test labels, after the last epoch."""
-    return record["last"]
+    return record.last
 
 
-def first_probe(record: Record) -> Record:
+def first_probe(record: Record) -> Probe:
     """Of the untrained network."""
-    return record["probes"][0]
+    return record.probes[0]
 
 
 def first_index(record: Record) -> float:
@@ -64,43 +68,43 @@ def first_index(record: Record) -> float:
     return first_probe(record)["segregation"]["index"]
 
 
-def used_width(probe: Record) -> float:
+def used_width(probe: Probe) -> float:
     """Effective rank over width."""
     return probe["effective_rank"] / probe["width"]
 
 
 def last_segregation(record: Record, name: str) -> float:
     """A figure of the segregation after the last epoch."""
-    return record["probes"][-1]["segregation"][name]
+    return record.probes[-1]["segregation"][name]
 
 
 def change_of_segregation(record: Record, name: str) -> float:
     """From the first trained epoch to the last."""
-    return last_segregation(record, name) - record["probes"][1]["segregation"][name]
+    return last_segregation(record, name) - record.probes[1]["segregation"][name]
 
 
-def own_head(record: Record) -> Record:
+def own_head(record: Record) -> Probe:
     """The network's own head at every rank, after the last epoch."""
-    return record["probes"][-1]["own"]
+    return record.probes[-1]["own"]
 
 
 def true_probe(record: Record) -> float:
     """Test accuracy of a probe fitted to the true labels in all directions."""
-    return record["probes"][-1]["true"]["leading"]["test"][-1]
+    return record.probes[-1]["true"]["leading"]["test"][-1]
 
 
 def share_of(record: Record, reached: float, best: float) -> float:
     """Of the gap between the last epoch and something better; at least a point is taken."""
-    return (reached - record["last"]) / max(best - record["last"], 0.01)
+    return (reached - record.last) / max(best - record.last, 0.01)
 
 
-def place_of_classes(probe: Record) -> int:
+def place_of_classes(probe: Probe) -> int:
     """Of the measured rank next to ten, the number of classes, with a tail behind it."""
     return int(np.argmin([abs(rank - 10) for rank in probe["ranks"][:-1]]))
 
 
 def tail_minus_leading(record: Record) -> float:
     """Wrong labels predicted by a probe of the tail, less those of the leading directions."""
-    probe = record["probes"][-1]
+    probe = record.probes[-1]
     place, given = place_of_classes(probe), probe["given"]
     return given["tail"]["flipped given"][place] - given["leading"]["flipped given"][place]

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from tailcut.files import store
-from tailcut.lab.claims.claims import Results, findings
+from tailcut.lab.claims.claims import findings
+from tailcut.lab.claims.conduct import conduct
 from tailcut.lab.claims.controls import controls
 from tailcut.lab.claims.figures import epochs_by_ranks, pictures
 from tailcut.lab.claims.findings import Finding, Test, summary
 from tailcut.lab.claims.presets import Preset
-from tailcut.lab.claims.study import Study, conduct
-from tailcut.lab.claims.theory import rooms
+from tailcut.lab.claims.record import Record
+from tailcut.lab.claims.results import Results
+from tailcut.lab.claims.study import Study
+from tailcut.lab.claims.theory import known_models
 from tailcut.lab.grid import runs as grid
+from tailcut.lab.grid.engines import Engine
 
 SOURCE = (
     "The claims are those of the abstract of arXiv 2603.02293v1, later withdrawn; the statistics, "
@@ -33,11 +37,11 @@ def settle(
     studies: Path | None = None,
     device: str = "auto",
     on_done: Callable[[Any], object] = lambda _: None,
-    **engine: Any,
+    engine: Engine | None = None,
 ) -> list[Finding]:
     """Run what is missing of a preset, test its claims, and write the page.
 
-    The rooms of theory are told beside all claims, not beside some.
+    The models of known theory are told beside all claims, not beside some.
 
     Args:
         preset: Its studies.
@@ -45,15 +49,18 @@ def settle(
         studies: Of the studies' files; `directory/studies` if not given.
         device: See `study.conduct`.
         on_done: Told of every study that ends.
-        engine: See `grid.run`.
+        engine: Where the trainings run; processes of this machine if not given.
     """
     wanted = preset.studies()
     place = directory / "studies" if studies is None else studies
     work = partial(conduct, device=device)
-    contents = grid.run(wanted, work, place, on_done=on_done, **engine)
-    records = {study: content["result"] for study, content in zip(wanted, contents, strict=True)}
+    contents = grid.run(wanted, work, place, engine, on_done=on_done)
+    records = {
+        study: Record.from_json(content["result"])
+        for study, content in zip(wanted, contents, strict=True)
+    }
     results = Results(preset, records)
-    found, theory = findings(results), rooms() if preset.whole else []
+    found, theory = findings(results), known_models() if preset.whole else []
     write(directory, results, found, theory)
     return [*found, *theory]
 
@@ -64,7 +71,7 @@ def write(
     """`claims.md`, its figures, and `claims.json` with every number, which comes last."""
     drawn = pictures(results)
     first = results.of(results.preset.base)[0]
-    drawn["epochs-ranks"] = epochs_by_ranks(first["probes"])
+    drawn["epochs-ranks"] = epochs_by_ranks(first.probes)
     for name, text in drawn.items():
         store.write_text(directory / f"{name}.svg", text)
     store.write_text(directory / "claims.md", page(results, found, theory))

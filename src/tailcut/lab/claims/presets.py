@@ -116,16 +116,13 @@ class Preset:
         return [replace(each, seed=seed) for each in dict.fromkeys(wanted) for seed in self.seeds]
 
 
-_CLUTTER = Study(
+_CLUTTER = Study.under(
+    CLUTTER,
     data="clutter",
     network="maxcnn",
     train=4_000,
     holdout=500,
     test=1_000,
-    epochs=CLUTTER.epochs,
-    learning_rate=CLUTTER.learning_rate,
-    batch_size=CLUTTER.batch_size,
-    weight_decay=CLUTTER.weight_decay,
     repair=True,
 )
 

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from tailcut.files import store
-from tailcut.lab.claims.claims import Results, findings
+from tailcut.lab.claims.claims import findings
+from tailcut.lab.claims.conduct import conduct
 from tailcut.lab.claims.figures import as_svg, draw_tests, epochs_by_ranks
 from tailcut.lab.claims.findings import Finding, Test, summary
-from tailcut.lab.claims.measures import Record
 from tailcut.lab.claims.page import SOURCE
+from tailcut.lab.claims.record import Record
+from tailcut.lab.claims.results import Results
 from tailcut.lab.claims.scales import Scale
-from tailcut.lab.claims.study import Study, conduct
+from tailcut.lab.claims.study import Study
 from tailcut.lab.grid import runs as grid
+from tailcut.lab.grid.engines import Engine
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def settle(
     studies: Path | None = None,
     device: str = "auto",
     on_done: Callable[[Any], object] = lambda _: None,
-    **engine: Any,
+    engine: Engine | None = None,
 ) -> list[Axis]:
     """Run what is missing at some sizes, read what is finished at the others, write the page.
 
@@ -83,13 +86,13 @@ def settle(
         studies: Of the studies' files; `directory/studies` if not given.
         device: See `study.conduct`.
         on_done: Told of every study that ends.
-        engine: See `grid.run`.
+        engine: Where the trainings run; processes of this machine if not given.
     """
     place = directory / "studies" if studies is None else studies
     wanted = scale.studies(sizes)
-    grid.run(wanted, partial(conduct, device=device), place, on_done=on_done, **engine)
+    grid.run(wanted, partial(conduct, device=device), place, engine, on_done=on_done)
     contents = grid.finished(scale.studies(scale.sizes), place)
-    records = {study: content["result"] for study, content in contents.items()}
+    records = {study: Record.from_json(content["result"]) for study, content in contents.items()}
     axes = measured(scale, records)
     write(directory, scale, axes, records)
     return axes
@@ -131,7 +134,7 @@ def write(
                 store.write_text(directory / f"{name}-{axis.name}.svg", text)
         for point in axis.run:
             record = records[replace(point.study, seed=point.seeds[0])]
-            text = epochs_by_ranks(record["probes"])
+            text = epochs_by_ranks(record.probes)
             store.write_text(directory / f"{picture_of(axis, point)}.svg", text)
     store.write_text(directory / "scale.md", page(scale, axes))
     told = {axis.name: [_plain(point) for point in axis.points] for axis in axes}

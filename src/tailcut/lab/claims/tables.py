@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tailcut.lab.claims.probe import Record
+from tailcut.lab.claims.features import Probe
+from tailcut.lab.claims.record import Record
 
 
 def tables(record: Record) -> dict[str, pd.DataFrame]:
@@ -16,7 +17,7 @@ def tables(record: Record) -> dict[str, pd.DataFrame]:
         directions (first..last) and what is predicted; `scalars`: everything else by epoch.
     """
     rows, scalars = [], []
-    for probe_ in record["probes"]:
+    for probe_ in record.probes:
         for fit in ("given", "true"):
             for group, found in probe_[fit].items():
                 bands = _bands(probe_, group)
@@ -33,7 +34,7 @@ def tables(record: Record) -> dict[str, pd.DataFrame]:
     return {"probes": pd.DataFrame(rows), "scalars": pd.DataFrame(scalars)}
 
 
-def _bands(probe_: Record, group: str) -> list[tuple[int, int]]:
+def _bands(probe_: Probe, group: str) -> list[tuple[int, int]]:
     """First and last direction of each band."""
     ranks, last = probe_["ranks"], probe_["rank"]
     if group == "octave":
@@ -44,8 +45,8 @@ def _bands(probe_: Record, group: str) -> list[tuple[int, int]]:
 
 
 def _rows(
-    epoch: int, fit: str, group: str, bands: list[tuple[int, int]], found: Record
-) -> list[Record]:
+    epoch: int, fit: str, group: str, bands: list[tuple[int, int]], found: Probe
+) -> list[Probe]:
     return [
         {
             "epoch": epoch,

@@ -1,16 +1,18 @@
-"""The two rooms of theory beside the claims, and the threshold where theory has one."""
+"""The models of known theory beside the claims, and the threshold where theory has one."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 from torch import Tensor
 
-from tailcut.lab.claims.claims import difference
 from tailcut.lab.claims.findings import Finding, Test
+from tailcut.lab.claims.results import difference
 from tailcut.lab.theory import balance, benign, sparse
 from tailcut.lab.theory.seeds import SEEDS
 
 
-def rooms() -> list[Finding]:
+def known_models() -> list[Finding]:
     """Findings of the experiments whose theory is known, in seconds."""
     return [sparse_recovery(), balance_law(), benign_threshold()]
 
@@ -19,12 +21,12 @@ def sparse_recovery() -> Finding:
     """Label noise against Gaussian noise (HaoChen, Wei, Lee & Ma 2020)."""
     label = sparse.recover("label").distance_B
     gaussian = [
-        sparse.recover("gaussian", strength=strength, steps=4000).distance_B
+        sparse.recover("gaussian", sparse.Setup(strength=strength, steps=4000)).distance_B
         for strength in (0.01, 0.03, 0.1)
     ]
     best = min(gaussian, key=lambda each: float(each.mean()))
-    none = sparse.recover("none", steps=4000).distance_B
-    small = sparse.recover("none", steps=4000, start=0.01).distance_B
+    none = sparse.recover("none", sparse.Setup(steps=4000)).distance_B
+    small = sparse.recover("none", sparse.Setup(steps=4000, start=0.01)).distance_B
     return Finding(
         "T1",
         "Label noise lets SGD find the sparse truth of a quadratic regression, Gaussian noise of "
@@ -47,9 +49,10 @@ def sparse_recovery() -> Finding:
 def balance_law() -> Finding:
     """Rescaling symmetry under SGD (Ziyin et al. 2023)."""
     tests = []
-    for activation in ("linear", "relu"):
-        noisy = balance.imbalance("label", activation=activation)
-        still = balance.imbalance("descent", activation=activation)
+    for activation in get_args(balance.Activation):
+        setup = balance.Setup(activation)
+        noisy = balance.imbalance("label", setup)
+        still = balance.imbalance("descent", setup)
         ratio_B = (noisy.fitted_BH / noisy.predicted_BH).mean(1)
         tests += [
             Test(

@@ -10,9 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tailcut.lab.data.problems import HELD_APART, Problem, digits, never_annotated
-from tailcut.lab.data.samples import Samples
-from tailcut.lab.noise import transitions as noise
+from tailcut.lab.data.digits import digits
+from tailcut.lab.data.problems import Problem, never_annotated
+from tailcut.lab.data.sources import source
+from tailcut.lab.noise.kinds import noise_of
+from tailcut.lab.samples import Samples
+from tailcut.lab.training.recipe import CLUTTER
+
+_TRAIN, _HOLDOUT = 4_000, 500
 
 SIDE = 24
 """Pixels of a canvas, three times those of a digit."""
@@ -26,12 +31,13 @@ _KNOWN = 1300
 """Digits that training and holdout draw from; the other 497 are for the test."""
 
 
+@source("clutter", recipe=CLUTTER, train=_TRAIN, holdout=_HOLDOUT)
 def clutter_problem(
     *,
     rate: float,
     seed: int,
-    train: int = 4_000,
-    holdout: int = 500,
+    train: int = _TRAIN,
+    holdout: int = _HOLDOUT,
     test: int = 1_000,
     kind: str = "symmetric",
 ) -> Problem:
@@ -47,32 +53,25 @@ def clutter_problem(
         train: Training images.
         holdout: Held-out images, as noisy.
         test: Test images.
-        kind: One of `noise.WORDS` but human labels.
+        kind: A word of label noise, but human labels.
 
     Raises:
         SpecError: No such kind.
         DataError: Human labels, or see `Problem.of`.
     """
-    name, outside = noise.checked_kind(kind), None
-    if name == "human":
+    noise, outside = noise_of(kind, rate), None
+    if noise.by_people:
         raise never_annotated("digits in clutter")
     draw, whole = np.random.default_rng(seed), digits()
     whole = whole.rows(torch.from_numpy(draw.permutation(len(whole))))
     known, asked = whole.rows(slice(_KNOWN)), whole.rows(slice(_KNOWN, None))
     shown = max(train + holdout, 0)
-    if name == "openset":
-        (known, others), asked = known.apart(HELD_APART), asked.apart(HELD_APART)[0]
+    if noise.apart:
+        (known, others), asked = known.apart(noise.apart), asked.apart(noise.apart)[0]
         outside = canvases(others, shown, draw)
-    return Problem.of(
-        canvases(known, shown, draw),
-        canvases(asked, max(test, 0), draw),
-        train=train,
-        holdout=holdout,
-        rate=rate,
-        seed=seed,
-        kind=kind,
-        outside=outside,
-    )
+    pool, tested = canvases(known, shown, draw), canvases(asked, max(test, 0), draw)
+    sizes = {"train": train, "holdout": holdout}
+    return Problem.of(pool, tested, noise=noise, seed=seed, outside=outside, **sizes)
 
 
 def canvases(whole: Samples, count: int, draw: np.random.Generator) -> Samples:

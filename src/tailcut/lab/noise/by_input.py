@@ -1,4 +1,4 @@
-"""Label noise that looks at the inputs or changes them, in the exclusive convention."""
+"""Wrong labels that follow from the input."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tailcut.errors import DataError
-from tailcut.lab.noise import transitions as noise
+from tailcut.lab.noise.drawing import drawn
+from tailcut.lab.noise.kinds import KINDS, Noise, require
+from tailcut.lab.samples import Samples
 from tailcut.numerics.checks import checked_labels
 
-OUTSIDE = -1
-"""The true label of an input that belongs to none of the classes."""
-
 _SPREAD_OF_RATES = 0.1
+
+
+@KINDS.register("instance")
+class Instance(Noise):
+    """Another class by the input."""
+
+    def corrupt(
+        self, samples: Samples, seed: int, *, classes: int, outside: Samples | None = None
+    ) -> Samples:
+        """See `Noise.corrupt`."""
+        true_N = samples.true_N
+        return samples.annotated(instance(samples.inputs, true_N, classes, self.rate, seed))
 
 
 def instance_rows(inputs: Tensor, labels_N: Tensor, classes: int, rate: float, seed: int) -> Tensor:
@@ -42,7 +52,7 @@ def instance_rows(inputs: Tensor, labels_N: Tensor, classes: int, rate: float, s
     Raises:
         DataError: Fewer than two classes, a rate outside 0..1, or labels outside the classes.
     """
-    noise.require("instance", classes, rate)
+    require("instance", classes, rate)
     labels_N = checked_labels(labels_N, classes, "instance noise", len(inputs))
     random = np.random.default_rng((seed, 1))  # the labels themselves are drawn by another one
     wrong_N = _normal_within_unit(random.random(len(inputs)), rate)
@@ -62,102 +72,7 @@ def instance_rows(inputs: Tensor, labels_N: Tensor, classes: int, rate: float, s
 
 def instance(inputs: Tensor, labels_N: Tensor, classes: int, rate: float, seed: int) -> Tensor:
     """Given labels (N,) drawn from `instance_rows`; arguments and errors are the same."""
-    return noise.drawn(instance_rows(inputs, labels_N, classes, rate, seed), seed)
-
-
-def aligned(
-    inputs: Tensor, labels_N: Tensor, classes: int, rate: float, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Inputs and given labels (N,) of which a share carries a mark and with it a wrong label.
-
-    Of every class the share `rate`, rounded to a whole number of samples, gets the mark of
-    `marked` and the next class as its label (the first after the last), and nothing else does:
-    mark and wrong label are one. So exactly `rate` of the labels is wrong, up to rounding.
-
-    Raises:
-        DataError: Fewer than two classes, a rate outside 0..1, labels outside the classes, or
-            inputs that cannot be marked.
-    """
-    noise.require("aligned", classes, rate)
-    labels_N = checked_labels(labels_N, classes, "aligned noise", len(inputs))
-    random = np.random.default_rng(seed)
-    chosen_N = torch.zeros(len(labels_N), dtype=torch.bool)
-    for label in range(classes):
-        rows = (labels_N == label).nonzero().squeeze(1)
-        chosen_N[rows[_some(len(rows), _share(rate, len(rows)), random)]] = True
-    given_N = torch.where(chosen_N, (labels_N + 1) % classes, labels_N)
-    return marked(inputs, chosen_N), given_N
-
-
-def marked(inputs: Tensor, chosen_N: Tensor) -> Tensor:
-    """A copy of the inputs of which the chosen ones carry a mark, the same on each.
-
-    Images (N x ... x height x width): a chequered square in the upper left corner, of an eighth
-    of the shorter side but at least 2 pixels, in the darkest and the brightest value (0 and 255
-    of uint8, else the extremes of all inputs). Vectors (N x D): the first eighth of the
-    coordinates, at least one, is raised by three standard deviations of all inputs.
-
-    Raises:
-        DataError: Vectors of integers, or inputs of another number of axes.
-    """
-    inputs = inputs.clone()
-    if inputs.ndim == 2 and inputs.is_floating_point():
-        end = max(1, inputs.shape[1] // 8)
-        inputs[chosen_N, :end] += 3 * inputs.std(correction=0)
-    elif inputs.ndim > 2:
-        side = min(max(2, min(inputs.shape[-2:]) // 8), *inputs.shape[-2:])
-        bright = (torch.arange(side)[:, None] + torch.arange(side)) % 2 == 0
-        low, high = (0, 255) if inputs.dtype == torch.uint8 else torch.aminmax(inputs)
-        inputs[chosen_N, ..., :side, :side] = torch.where(bright, high, low).to(inputs.dtype)
-    else:
-        raise DataError(
-            f"inputs of shape {tuple(inputs.shape)} and type {inputs.dtype} to mark",
-            wanted="images (samples x channels x height x width) or vectors of floats",
-            advice="Convert them with .float(), or choose another noise",
-        )
-    return inputs
-
-
-def openset(
-    inputs: Tensor, labels_N: Tensor, outside: Tensor, rate: float, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Inputs and true labels (N,) of which a share has been replaced from outside the classes.
-
-    Wang et al. (2018), "Iterative learning with open-set noisy labels". The share `rate` of the
-    samples, rounded to a whole number and chosen at random, keeps its label but gets an outside
-    input, each of them at most once, and `OUTSIDE` as its true label. Exactly `rate` of the
-    labels is wrong, up to rounding, and no other class is right instead.
-
-    Raises:
-        DataError: A rate outside 0..1, outside inputs of another shape or type, or too few.
-    """
-    noise.require("openset", 2, rate)
-    if outside.shape[1:] != inputs.shape[1:] or outside.dtype != inputs.dtype:
-        raise DataError(
-            f"outside inputs of shape {tuple(outside.shape[1:])} and type {outside.dtype}",
-            wanted=f"{tuple(inputs.shape[1:])} and {inputs.dtype} as those that they replace",
-            advice="Resize and convert them first",
-        )
-    count = _share(rate, len(inputs))
-    if count > len(outside):
-        raise DataError(
-            f"{len(outside)} outside inputs for {count} of {len(inputs)} samples",
-            wanted="at least one for each sample to be replaced",
-            advice="Lower the rate or the number of samples",
-        )
-    random = np.random.default_rng(seed)
-    rows, sources = _some(len(inputs), count, random), _some(len(outside), count, random)
-    inputs, clean_N = inputs.clone(), labels_N.clone()
-    inputs[rows], clean_N[rows] = outside[sources], OUTSIDE
-    return inputs, clean_N
-
-
-def _share(rate: float, n: int) -> int:
-    return math.floor(rate * n + 0.5)
-
-
-def _some(n: int, count: int, random: np.random.Generator) -> Tensor:
-    return torch.from_numpy(random.permutation(n)[:count])
+    return drawn(instance_rows(inputs, labels_N, classes, rate, seed), seed)
 
 
 def _normal_within_unit(uniform_N: np.ndarray, rate: float) -> Tensor:

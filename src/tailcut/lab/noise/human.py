@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from tailcut.errors import DataError, SpecError
+from tailcut.lab.noise.kinds import KINDS, Noise
+from tailcut.lab.samples import Samples
 from tailcut.numerics.checks import checked_labels
 
 CIFAR10N = "cifar10n_random1.npy"
@@ -21,9 +23,31 @@ CIFAR10N = "cifar10n_random1.npy"
 _CLEAN = "clean_label"
 
 
+@KINDS.register("human")
+class Human(Noise):
+    """What people gave, at the rate that they had."""
+
+    file_form = "FILE"
+    by_people = True
+
+    def corrupt(
+        self, samples: Samples, seed: int, *, classes: int, outside: Samples | None = None
+    ) -> Samples:
+        """The same: their given labels are the noisy ones already."""
+        return samples
+
+    def wrong_share(self, classes: int) -> None:
+        """Their file has it."""
+
+    def annotated(self, whole: Samples, folder: Path | None = None) -> Samples:
+        """See `Noise.annotated`."""
+        found = of_word("human" if self.file is None else f"human:{self.file}", folder)
+        return whole.annotated(found.given_N, found.clean_N)
+
+
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """What a file says of each sample.
+    """What a file says of each sample of some data.
 
     Attributes:
         given_N: Labels that people gave.

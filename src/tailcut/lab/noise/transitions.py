@@ -1,16 +1,48 @@
-"""Label noise, in the exclusive convention: a wrong label is always another class."""
+"""Noise of a transition matrix, which looks at the true label alone.
+
+All kinds are in the exclusive convention: a wrong label is always another class.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tailcut.errors import DataError, SpecError
-from tailcut.numerics.checks import checked_labels
+from tailcut.errors import DataError
+from tailcut.lab.noise.drawing import checked_rows, corrupt
+from tailcut.lab.noise.kinds import KINDS, Noise, require
+from tailcut.lab.samples import Samples
+
+
+class Transition(Noise):
+    """Given labels drawn from the row of each true class, independently of all else."""
+
+    @abstractmethod
+    def matrix(self, classes: int) -> Tensor:
+        """T (K x K): T[z, y] = P(given y | true z)."""
+
+    def corrupt(
+        self, samples: Samples, seed: int, *, classes: int, outside: Samples | None = None
+    ) -> Samples:
+        """See `Noise.corrupt`."""
+        return samples.annotated(corrupt(samples.true_N, self.matrix(classes), seed))
+
+    def wrong_share(self, classes: int) -> float:
+        """Mean of 1 - T[z, z]."""
+        return float(1 - self.matrix(classes).diagonal().mean())
+
+
+@KINDS.register("symmetric")
+class Symmetric(Transition):
+    """Every other class alike."""
+
+    def matrix(self, classes: int) -> Tensor:
+        """See `Transition.matrix`."""
+        return symmetric(classes, self.rate)
 
 
 def symmetric(classes: int, rate: float) -> Tensor:
@@ -27,6 +59,15 @@ def symmetric(classes: int, rate: float) -> Tensor:
     return transition_KK.fill_diagonal_(1 - rate)
 
 
+@KINDS.register("pair")
+class Pair(Transition):
+    """The next class."""
+
+    def matrix(self, classes: int) -> Tensor:
+        """See `Transition.matrix`."""
+        return pair(classes, self.rate)
+
+
 def pair(classes: int, rate: float) -> Tensor:
     """With probability `rate` the next class, the first after the last (K x K).
 
@@ -38,6 +79,15 @@ def pair(classes: int, rate: float) -> Tensor:
     require("pair", classes, rate)
     stay_KK = torch.eye(classes, dtype=torch.float64)
     return (1 - rate) * stay_KK + rate * stay_KK.roll(1, 1)
+
+
+@KINDS.register("asymmetric")
+class Asymmetric(Transition):
+    """What a CIFAR-10 class is mistaken for."""
+
+    def matrix(self, classes: int) -> Tensor:
+        """See `Transition.matrix`."""
+        return asymmetric(classes, self.rate)
 
 
 def asymmetric(classes: int, rate: float) -> Tensor:
@@ -61,6 +111,15 @@ def asymmetric(classes: int, rate: float) -> Tensor:
     for true, mistaken in ((9, 1), (2, 0), (4, 7), (3, 5), (5, 3)):
         transition_KK[true, true], transition_KK[true, mistaken] = 1 - rate, rate
     return transition_KK
+
+
+@KINDS.register("confusion")
+class Confusion(Transition):
+    """Two classes for each other."""
+
+    def matrix(self, classes: int) -> Tensor:
+        """See `Transition.matrix`."""
+        return confusion(classes, self.rate)
 
 
 _CONFUSED = (3, 5)
@@ -90,52 +149,17 @@ def confusion(classes: int, rate: float) -> Tensor:
     return transition_KK
 
 
-TRANSITIONS: dict[str, Callable[[int, float], Tensor]] = {
-    "symmetric": symmetric,
-    "pair": pair,
-    "asymmetric": asymmetric,
-    "confusion": confusion,
-}
-"""Transition matrices of (classes, rate) by name."""
+@KINDS.register("matrix")
+class FromFile(Transition):
+    """The matrix in a file, which has a rate of its own."""
 
+    bare = False
+    file_form = "FILE.npy"
 
-WORDS = (*TRANSITIONS, "instance", "aligned", "openset", "human", "human:FILE", "matrix:FILE.npy")
-"""Every kind of noise as a command line names it; FILE of human labels may go on with :KEY."""
-
-
-def checked_kind(kind: str) -> str:
-    """The first word of a kind of noise: "human" of "human:FILE".
-
-    Raises:
-        SpecError: A kind that is none of `WORDS`.
-    """
-    name, colon, file = kind.partition(":")
-    if kind in WORDS[:-2] or (colon and file and name in {"human", "matrix"}):
-        return name
-    raise SpecError(
-        f"no label noise {kind!r}",
-        wanted=f"one of {', '.join(WORDS)}",
-        advice="Correct the name",
-    )
-
-
-def transition(kind: str, classes: int, rate: float) -> Tensor:
-    """A transition matrix (K x K) by the name of its kind, or of its file (which has its own rate).
-
-    Raises:
-        SpecError: A kind that has no transition matrix.
-        DataError: See the kinds and `matrix`.
-    """
-    name, _, file = kind.partition(":")
-    if name == "matrix" and file:
-        return matrix(Path(file), classes)
-    if kind not in TRANSITIONS:
-        raise SpecError(
-            f"no transition matrix called {kind!r}",
-            wanted=f"one of {', '.join(TRANSITIONS)}, matrix:FILE.npy",
-            advice="Correct the name",
-        )
-    return TRANSITIONS[kind](classes, rate)
+    def matrix(self, classes: int) -> Tensor:
+        """See `Transition.matrix`."""
+        assert self.file is not None
+        return matrix(Path(self.file), classes)
 
 
 def matrix(path: Path, classes: int) -> Tensor:
@@ -160,57 +184,4 @@ def matrix(path: Path, classes: int) -> Tensor:
             wanted=f"real numbers of shape {(classes, classes)}, a row for each true class",
             advice="Take the matrix of these classes",
         )
-    return _checked_rows(torch.from_numpy(values.astype(np.float64)))
-
-
-def corrupt(labels_N: Tensor, transition_KK: Tensor, seed: int) -> Tensor:
-    """Draw each given label from the row of its true class, independently.
-
-    Args:
-        labels_N: True labels 0..K-1.
-        transition_KK: Rows sum to 1.
-        seed: Of a generator of its own; the same seed gives the same labels anywhere.
-
-    Raises:
-        DataError: Rows that are not probabilities, a matrix that is not square, or labels
-            that have no row.
-    """
-    rows_KK = _checked_rows(transition_KK.double())
-    return drawn(rows_KK[checked_labels(labels_N, len(rows_KK), "label noise")], seed)
-
-
-def drawn(rows_NK: Tensor, seed: int) -> Tensor:
-    """One label (N,) from each row of probabilities; the same seed gives the same anywhere."""
-    draws_N = torch.from_numpy(np.random.default_rng(seed).random(len(rows_NK)))
-    drawn_N = torch.searchsorted(rows_NK.cumsum(1), draws_N[:, None], right=True).squeeze(1)
-    return drawn_N.clamp(max=rows_NK.shape[1] - 1)
-
-
-def _checked_rows(rows_KK: Tensor) -> Tensor:
-    if rows_KK.ndim != 2 or rows_KK.shape[0] != rows_KK.shape[1]:
-        raise DataError(
-            f"a transition matrix of shape {tuple(rows_KK.shape)}",
-            wanted="a row and a column for each class",
-            advice="Take rows for the true classes, columns for the given ones",
-        )
-    if not (rows_KK >= 0).all() or not torch.allclose(rows_KK.sum(1), rows_KK.new_ones(1)):
-        raise DataError(
-            "a transition matrix whose rows are not probabilities",
-            wanted="entries of at least 0 and rows that sum to 1",
-            advice="Divide each row by its sum",
-        )
-    return rows_KK
-
-
-def require(kind: str, classes: int, rate: float) -> None:
-    """That noise of this rate is possible.
-
-    Raises:
-        DataError: Fewer than two classes, or a rate outside 0..1.
-    """
-    if classes < 2 or not 0 <= rate <= 1:
-        raise DataError(
-            f"{kind} noise of rate {rate} among {classes} classes",
-            wanted="a rate from 0 to 1 and at least 2 classes",
-            advice="Rates are fractions of wrong labels: 0.4, not 40",
-        )
+    return checked_rows(torch.from_numpy(values.astype(np.float64)))

@@ -67,63 +67,87 @@ class Balance:
         return total_TB[-1] / total_TB[0]
 
 
-def imbalance(
-    kind: Kind,
-    *,
-    activation: Activation = "linear",
-    width: int = 4,
-    n: int = 32,
-    seeds: Sequence[int] = SEEDS,
-    steps: int = 6000,
-    step_size: float = 0.004,
-    noise: float = 5.0,
-    batch: int = 1,
-) -> Balance:
-    """Train f(x) = sum_h u_h act(w_h x) on the loss (f - y)² / 2 from u = 1.2 and w = ± 0.4.
+@dataclass(frozen=True)
+class Setup:
+    """The network and the iteration.
 
-    Args:
-        kind: "label": SGD, every drawn label moved by ± noise, anew; "sgd": the same without
-            label noise; "descent": gradient descent on all samples, a stand-in for the flow.
+    Attributes:
         activation: Linear units, or ReLU units with half of the w_h negative.
         width: Hidden units, even.
         n: Training inputs, standard normal.
-        seeds: Of inputs, batches and noise.
         steps: Of the iteration.
         step_size: Small: the law's relative error is of its order times sum(u² + w²).
         noise: δ.
         batch: Samples of a step, drawn with replacement.
 
     Raises:
-        SpecError: Another kind or activation.
-        DataError: An odd width, or sizes below 1; no seeds.
+        SpecError: Another activation.
+        DataError: An odd width, or sizes below 1.
+    """
+
+    activation: Activation = "linear"
+    width: int = 4
+    n: int = 32
+    steps: int = 6000
+    step_size: float = 0.004
+    noise: float = 5.0
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        _require_word(self.activation, get_args(Activation), "activation")
+        if self.width < 2 or self.width % 2 or min(self.n, self.steps, self.batch) < 1:
+            raise DataError(
+                f"{self.width} hidden units, {self.n} samples, {self.steps} steps on batches of "
+                f"{self.batch}",
+                wanted="an even number of units, and at least one of each",
+                advice="Take an even width, so that ReLU units see both signs of the input",
+            )
+
+
+def imbalance(kind: Kind, setup: Setup | None = None, *, seeds: Sequence[int] = SEEDS) -> Balance:
+    """Train f(x) = sum_h u_h act(w_h x) on the loss (f - y)² / 2 from u = 1.2 and w = ± 0.4.
+
+    Args:
+        kind: "label": SGD, every drawn label moved by ± noise, anew; "sgd": the same without
+            label noise; "descent": gradient descent on all samples, a stand-in for the flow.
+        setup: That of `Setup()` if not given.
+        seeds: Of inputs, batches and noise.
+
+    Raises:
+        SpecError: Another kind.
+        DataError: No seeds.
         TailcutError: The iteration diverged.
     """
-    _require(kind, activation, width, n, steps, batch)
-    sources = generators(seeds)
-    signs_H = torch.ones(width, dtype=torch.float64)
-    if activation == "relu":
-        signs_H[1::2] = -1
-    inputs_BN = normal((n,), sources)
-    task = _Task(
-        inputs_BN, SLOPE * (inputs_BN.abs() if activation == "relu" else inputs_BN), sources
-    )
-    outer_BH = torch.full((len(seeds), width), 1.2, dtype=torch.float64)
-    network = start = _Network(outer_BH, 0.4 * signs_H.expand_as(outer_BH), activation)
-    every = max(1, steps // RECORDS)
+    _require_word(kind, get_args(Kind), "way to train")
+    setup = setup or Setup()
+    task, start = _begun(setup, seeds)
+    network, every = start, max(1, setup.steps // RECORDS)
     differences = [network.difference_BH()]
-    for step in range(1, steps + 1):
-        network = network.moved(*task.batch(kind, noise, batch), step_size)
+    for step in range(1, setup.steps + 1):
+        network = network.moved(*task.batch(kind, setup.noise, setup.batch), setup.step_size)
         if step % every == 0:
             differences.append(network.difference_BH())
-    difference_TBH = _finite(torch.stack(differences), step_size)
-    times_T = step_size * every * torch.arange(len(differences), dtype=torch.float64)
+    difference_TBH = _finite(torch.stack(differences), setup.step_size)
+    times_T = setup.step_size * every * torch.arange(len(differences), dtype=torch.float64)
+    scale = setup.step_size / setup.batch * setup.noise**2 if kind == "label" else 0.0
     return Balance(
         times_T,
         difference_TBH,
         _rate(times_T, difference_TBH),
-        _law(task, start, step_size / batch * noise**2 if kind == "label" else 0.0),
+        _law(task, start, scale),
         (network(task.inputs_BN) - task.labels_BN).square().mean(1),
     )
+
+
+def _begun(setup: Setup, seeds: Sequence[int]) -> tuple[_Task, _Network]:
+    sources, relu = generators(seeds), setup.activation == "relu"
+    signs_H = torch.ones(setup.width, dtype=torch.float64)
+    if relu:
+        signs_H[1::2] = -1
+    inputs_BN = normal((setup.n,), sources)
+    task = _Task(inputs_BN, SLOPE * (inputs_BN.abs() if relu else inputs_BN), sources)
+    outer_BH = torch.full((len(seeds), setup.width), 1.2, dtype=torch.float64)
+    return task, _Network(outer_BH, 0.4 * signs_H.expand_as(outer_BH), setup.activation)
 
 
 @dataclass(frozen=True)
@@ -204,20 +228,8 @@ def _finite(difference_TBH: Tensor, step_size: float) -> Tensor:
     return difference_TBH
 
 
-def _require(kind: str, activation: str, width: int, n: int, steps: int, batch: int) -> None:
-    for word, known, what in (
-        (kind, get_args(Kind), "way to train"),
-        (activation, get_args(Activation), "activation"),
-    ):
-        if word not in known:
-            raise SpecError(
-                f"no {what} {word!r}",
-                wanted=f"one of {', '.join(known)}",
-                advice="Correct the name",
-            )
-    if width < 2 or width % 2 or min(n, steps, batch) < 1:
-        raise DataError(
-            f"{width} hidden units, {n} samples, {steps} steps on batches of {batch}",
-            wanted="an even number of units, and at least one of each",
-            advice="Take an even width, so that ReLU units see both signs of the input",
+def _require_word(word: str, known: tuple[str, ...], what: str) -> None:
+    if word not in known:
+        raise SpecError(
+            f"no {what} {word!r}", wanted=f"one of {', '.join(known)}", advice="Correct the name"
         )

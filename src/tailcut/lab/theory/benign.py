@@ -40,6 +40,7 @@ from tailcut.lab.theory.gaussians import Data, Row, fresh, points, require, row
 
 FRESH = 2000
 START = 0.3
+WIDTH, MARGIN = 40, 1.0
 
 
 def predicted_accuracy(rate: float, n: int, d: int, signal: float) -> float:
@@ -101,14 +102,12 @@ def two_layer_accuracy(
     signal: Sequence[float],
     seeds: Sequence[int],
     *,
-    width: int = 40,
     steps: int = 2000,
-    margin: float = 1.0,
 ) -> list[Row]:
-    """The same grid for sum_h a_h relu(w_h·x), a_h = ±1 / sqrt(width) fixed, w_h trained.
+    """The same grid for sum_h a_h relu(w_h·x), a_h = ±1 / sqrt(40) fixed, the 40 w_h trained.
 
     From w_h ~ 0.3 N(0, I / d), gradient descent on the summed logistic loss of the given labels
-    with step size 1 / d, until ỹ f(x) >= margin on every training sample: all of them, right or
+    with step size 1 / d, until ỹ f(x) >= 1 on every training sample: all of them, right or
     wrong, are learned. Measured on 2000 fresh samples. There is no theory value.
 
     Raises:
@@ -117,7 +116,7 @@ def two_layer_accuracy(
     """
 
     def measure(data: Data) -> float:
-        return _two_layer(data, width, steps, margin)
+        return _two_layer(data, steps)
 
     return [
         row(point, None, seeds, measure) for point in points(rates, samples, dimensions, signal)
@@ -131,16 +130,16 @@ def _interpolator(data: Data) -> float:
     return _normal(data.signal * float(weight_D[0] / weight_D.norm()))
 
 
-def _two_layer(data: Data, width: int, steps: int, margin: float) -> float:
+def _two_layer(data: Data, steps: int) -> float:
     d = data.inputs_ND.shape[1]
-    start_HD = torch.randn(width, d, generator=data.generator, dtype=torch.float64)
+    start_HD = torch.randn(WIDTH, d, generator=data.generator, dtype=torch.float64)
     inner_HD = start_HD * START / d**0.5
-    outer_H = torch.ones(width, dtype=torch.float64) / width**0.5
+    outer_H = torch.ones(WIDTH, dtype=torch.float64) / WIDTH**0.5
     outer_H[1::2] *= -1
     for _ in range(steps):
         hidden_NH = data.inputs_ND @ inner_HD.T
         margins_N = data.given_N * (hidden_NH.relu() @ outer_H)
-        if margins_N.min() >= margin:
+        if margins_N.min() >= MARGIN:
             inputs_ND, true_N = fresh(FRESH, d, data.signal, data.generator)
             outputs_N = (inputs_ND @ inner_HD.T).relu() @ outer_H
             return float((outputs_N * true_N > 0).double().mean())
@@ -148,9 +147,9 @@ def _two_layer(data: Data, width: int, steps: int, margin: float) -> float:
         pull_NH = pull_N[:, None] * (hidden_NH > 0) * outer_H
         inner_HD = inner_HD + pull_NH.T @ data.inputs_ND / d
     raise TailcutError(
-        f"{len(data.given_N)} labels were not all learned with margin {margin} in {steps} steps",
+        f"{len(data.given_N)} labels were not all learned with margin {MARGIN} in {steps} steps",
         wanted="an interpolating network",
-        advice="Raise steps or width, or take fewer samples",
+        advice="Raise steps, or take fewer samples",
     )
 
 

@@ -53,35 +53,17 @@ class _Problem:
     inputs_BND: Tensor
     labels_BN: Tensor
     generators: list[torch.Generator]
-    step_size: float
-    strength: float
+    setup: Setup
 
 
-def recover(
-    kind: Kind,
-    *,
-    n: int = 40,
-    d: int = 100,
-    sparsity: int = 5,
-    seeds: Sequence[int] = SEEDS,
-    steps: int = 10_000,
-    step_size: float = 0.02,
-    strength: float = 2.0,
-    start: float = 0.5,
-    quiet: float = 0.2,
-) -> Recovery:
-    """Fit <v * v, x> to n samples x ~ N(0, I_d) of a truth with `sparsity` ones, else zeros.
+@dataclass(frozen=True)
+class Setup:
+    """Sizes of the regression, and the iteration that fits it.
 
-    The loss of a sample is (<v * v, x> - y)² / 4, with gradient residual * x * v.
-
-    Args:
-        kind: "label": stochastic gradient descent, one sample a step, its label moved by
-            ± strength, drawn anew; "gaussian": full gradient descent, then strength *
-            sqrt(step_size) * N(0, I) onto v (Langevin's scaling); "none": gradient descent.
+    Attributes:
         n: Training samples, fewer than d.
         d: Coordinates.
         sparsity: Ones in the truth; the other coordinates are 0.
-        seeds: Of inputs and noise.
         steps: Of the iteration.
         step_size: At the start |v * x|² must stay below about 1 / step_size.
         strength: Of the noise; without effect for "none".
@@ -90,22 +72,54 @@ def recover(
             what is compared are the solutions and not the noise around them.
 
     Raises:
+        DataError: Sizes that leave nothing to recover.
+    """
+
+    n: int = 40
+    d: int = 100
+    sparsity: int = 5
+    steps: int = 10_000
+    step_size: float = 0.02
+    strength: float = 2.0
+    start: float = 0.5
+    quiet: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.sparsity < self.n < self.d and self.steps >= 1):
+            raise DataError(
+                f"{self.sparsity} of {self.d} coordinates, {self.n} samples, {self.steps} steps",
+                wanted="1 <= sparsity < n < d and at least one step",
+                advice="Take more coordinates than samples, and more samples than nonzero "
+                "coordinates",
+            )
+
+
+def recover(kind: Kind, setup: Setup | None = None, *, seeds: Sequence[int] = SEEDS) -> Recovery:
+    """Fit <v * v, x> to n samples x ~ N(0, I_d) of a truth with `sparsity` ones, else zeros.
+
+    The loss of a sample is (<v * v, x> - y)² / 4, with gradient residual * x * v.
+
+    Args:
+        kind: "label": stochastic gradient descent, one sample a step, its label moved by
+            ± strength, drawn anew; "gaussian": full gradient descent, then strength *
+            sqrt(step_size) * N(0, I) onto v (Langevin's scaling); "none": gradient descent.
+        setup: That of `Setup()` if not given.
+        seeds: Of inputs and noise.
+
+    Raises:
         SpecError: Another kind.
-        DataError: Sizes that leave nothing to recover, no seeds.
+        DataError: No seeds.
         TailcutError: The iteration diverged.
     """
-    _require(kind, n, d, sparsity, steps)
+    _require(kind)
+    setup = setup or Setup()
     sources = generators(seeds)
-    truth_D = torch.zeros(d, dtype=torch.float64)
-    truth_D[:sparsity] = 1
-    inputs_BND, fresh_BMD = normal((n, d), sources), normal((HELD_OUT, d), sources)
-    problem = _Problem(inputs_BND, inputs_BND @ truth_D, sources, step_size, strength)
-    parameters_BD = torch.full((len(seeds), d), start, dtype=torch.float64)
-    loud = round((1 - quiet) * steps)
-    for step in range(steps):
-        move = _MOVES[kind] if step < loud else _descend
-        parameters_BD = move(problem, parameters_BD)
-    found_BD = _finite(parameters_BD, step_size).square()
+    truth_D = torch.zeros(setup.d, dtype=torch.float64)
+    truth_D[: setup.sparsity] = 1
+    inputs_BND = normal((setup.n, setup.d), sources)
+    fresh_BMD = normal((HELD_OUT, setup.d), sources)
+    problem = _Problem(inputs_BND, inputs_BND @ truth_D, sources, setup)
+    found_BD = _fitted(problem, kind).square()
     return Recovery(
         kind,
         (found_BD - truth_D).norm(dim=1) / truth_D.norm(),
@@ -114,13 +128,25 @@ def recover(
     )
 
 
+def _fitted(problem: _Problem, kind: Kind) -> Tensor:
+    """The parameters v (B x D) at the end."""
+    setup = problem.setup
+    size = (len(problem.inputs_BND), setup.d)
+    parameters_BD = torch.full(size, setup.start, dtype=torch.float64)
+    loud = round((1 - setup.quiet) * setup.steps)
+    for step in range(setup.steps):
+        move = _MOVES[kind] if step < loud else _descend
+        parameters_BD = move(problem, parameters_BD)
+    return _finite(parameters_BD, setup.step_size)
+
+
 def _descend(problem: _Problem, parameters_BD: Tensor) -> Tensor:
     """One step down the full gradient."""
     inputs_BND = problem.inputs_BND
     outputs_BN1 = inputs_BND @ parameters_BD.square()[:, :, None]
     residual_B1N = (outputs_BN1 - problem.labels_BN[:, :, None]).mT
     slope_BD = (residual_B1N @ inputs_BND).squeeze(1) / inputs_BND.shape[1]
-    return parameters_BD * (1 - problem.step_size * slope_BD)
+    return parameters_BD * (1 - problem.setup.step_size * slope_BD)
 
 
 def _label(problem: _Problem, parameters_BD: Tensor) -> Tensor:
@@ -129,15 +155,16 @@ def _label(problem: _Problem, parameters_BD: Tensor) -> Tensor:
     drawn_B = below(2 * n, (), problem.generators)
     rows_B, signs_B = drawn_B % n, drawn_B // n * 2 - 1
     inputs_BD = problem.inputs_BND[torch.arange(seeds), rows_B]
-    labels_B = problem.labels_BN[torch.arange(seeds), rows_B] + problem.strength * signs_B
+    labels_B = problem.labels_BN[torch.arange(seeds), rows_B] + problem.setup.strength * signs_B
     residual_B = (inputs_BD * parameters_BD.square()).sum(1) - labels_B
-    return parameters_BD * (1 - problem.step_size * residual_B[:, None] * inputs_BD)
+    return parameters_BD * (1 - problem.setup.step_size * residual_B[:, None] * inputs_BD)
 
 
 def _gaussian(problem: _Problem, parameters_BD: Tensor) -> Tensor:
     """One step down the full gradient and one of Brownian motion."""
     kick_BD = normal((parameters_BD.shape[1],), problem.generators)
-    return _descend(problem, parameters_BD) + problem.strength * problem.step_size**0.5 * kick_BD
+    strength = problem.setup.strength * problem.setup.step_size**0.5
+    return _descend(problem, parameters_BD) + strength * kick_BD
 
 
 _MOVES: dict[str, Callable[[_Problem, Tensor], Tensor]] = {
@@ -164,14 +191,8 @@ def _finite(parameters_BD: Tensor, step_size: float) -> Tensor:
     return parameters_BD
 
 
-def _require(kind: str, n: int, d: int, sparsity: int, steps: int) -> None:
+def _require(kind: str) -> None:
     if kind not in _MOVES:
         raise SpecError(
             f"no noise {kind!r}", wanted=f"one of {', '.join(_MOVES)}", advice="Correct the name"
-        )
-    if not (1 <= sparsity < n < d and steps >= 1):
-        raise DataError(
-            f"{sparsity} of {d} coordinates, {n} samples, {steps} steps",
-            wanted="1 <= sparsity < n < d and at least one step",
-            advice="Take more coordinates than samples, and more samples than nonzero coordinates",
         )

@@ -14,21 +14,13 @@ from torch import nn
 
 from tailcut.files import store
 from tailcut.files.whole import change_as_one, write_atomically
-from tailcut.lab.data.clutter import clutter_problem
-from tailcut.lab.data.problems import Problem, Samples, cifar10_problem, digits_problem
+from tailcut.lab.data.problems import Problem
+from tailcut.lab.samples import Samples
 from tailcut.lab.training.networks import build
-from tailcut.lab.training.recipe import CLUTTER, DIGITS, Recipe
-from tailcut.lab.training.sgd import Epoch, State, Trained, train
+from tailcut.lab.training.recipe import Recipe
+from tailcut.lab.training.records import Epoch, State, Trained
+from tailcut.lab.training.sgd import train
 from tailcut.network.stream import accuracy
-
-PROBLEMS: dict[str, Callable[..., Problem]] = {
-    "digits": digits_problem,
-    "clutter": clutter_problem,
-    "cifar10": cifar10_problem,
-}
-
-RECIPES: dict[str, Recipe] = {"clutter": CLUTTER, "digits": DIGITS, "cifar10": Recipe()}
-"""How a network is usually trained on a problem."""
 
 STATES = ("last", "oracle", "noisy")
 """Weights kept of a training: after the last epoch, and of the two best ones."""
@@ -68,7 +60,7 @@ class Experiment:
 
 
 def conduct(
-    name: str,
+    network: str | nn.Module,
     problem: Problem,
     recipe: Recipe,
     *,
@@ -77,10 +69,10 @@ def conduct(
     checkpoint: Path | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Experiment:
-    """Build a lab network and train it on a problem.
+    """Build a lab network and train it on a problem: the one way to train.
 
     Args:
-        name: Of the network, as in `networks.build`.
+        network: Its name as in `networks.build`, or one that is `untrained`, which then changes.
         problem: Data.
         recipe: Hyperparameters.
         seed: Of the initial weights and the order of the samples.
@@ -88,7 +80,9 @@ def conduct(
         checkpoint: Where an interrupted training goes on from.
         on_epoch: Told of every finished epoch.
     """
-    network = untrained(name, problem, seed=seed).to(device)
+    if isinstance(network, str):
+        network = untrained(network, problem, seed=seed)
+    network = network.to(device)
     trained = train(network, problem, recipe, seed=seed, checkpoint=checkpoint, on_epoch=on_epoch)
     network.eval()
     return Experiment(problem, network, trained, accuracy(network, problem.train.loader()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -37,6 +37,11 @@ class Recipe:
     schedule: str = "cosine"
     optimiser: str = "sgd"
     precision: str = "float32"
+
+    def varied(self, said: object) -> Recipe:
+        """The same with what `said` has under the names of these fields, None for as it is."""
+        values = {each.name: getattr(said, each.name, None) for each in fields(self)}
+        return replace(self, **{name: each for name, each in values.items() if each is not None})
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES or self.optimiser not in OPTIMISERS:

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
 from tailcut.errors import DataError
-from tailcut.lab.noise import by_input as dependent
-from tailcut.lab.noise import transitions as noise
+
+OUTSIDE = -1
+"""The true label of an input that belongs to none of the classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Samples(Dataset[Any]):
     Attributes:
         inputs: N x ...; uint8 pixels (0..255) or floats, which are passed on as they are.
         given: Labels (N,) as a network sees them.
-        clean: True labels (N,), or None; -1 (`dependent.OUTSIDE`) where no class is right.
+        clean: True labels (N,), or None; `OUTSIDE` where no class is right.
     """
 
     inputs: Tensor
@@ -54,6 +55,11 @@ class Samples(Dataset[Any]):
         known = self.given if self.clean is None else torch.cat([self.given, self.clean])
         return int(known.max()) + 1
 
+    @property
+    def true_N(self) -> Tensor:
+        """True labels; the given ones where no others are known."""
+        return self.given if self.clean is None else self.clean
+
     def rows(self, rows: slice | Tensor) -> Samples:
         """Some of the samples."""
         clean = None if self.clean is None else self.clean[rows]
@@ -65,50 +71,6 @@ class Samples(Dataset[Any]):
         return replace(
             self, inputs=self.inputs.to(device), given=self.given.to(device), clean=clean
         )
-
-    def corrupted(
-        self, rate: float, seed: int, kind: str = "symmetric", classes: int | None = None
-    ) -> Samples:
-        """The same samples, their true labels (and marked inputs, if aligned) made noisy.
-
-        Args:
-            rate: As the kind of noise counts it.
-            seed: Of the noise.
-            kind: "instance", "aligned", or what has a transition matrix (`noise.transition`).
-            classes: K, where some class may have no sample here; None counts them.
-
-        Raises:
-            SpecError: Another kind.
-            DataError: See the kinds.
-        """
-        clean = self.given if self.clean is None else self.clean
-        classes = self.classes if classes is None else classes
-        if kind == "instance":
-            given = dependent.instance(self.inputs, clean, classes, rate, seed)
-            return replace(self, given=given, clean=clean)
-        if kind == "aligned":
-            inputs, given = dependent.aligned(self.inputs, clean, classes, rate, seed)
-            return Samples(inputs, given, clean)
-        return self.corrupted_by(noise.transition(kind, classes, rate), seed)
-
-    def corrupted_by(self, transition_KK: Tensor, seed: int) -> Samples:
-        """The same samples with labels drawn from the rows of their true classes.
-
-        Raises:
-            DataError: See `noise.corrupt`.
-        """
-        clean = self.given if self.clean is None else self.clean
-        return replace(self, given=noise.corrupt(clean, transition_KK, seed), clean=clean)
-
-    def invaded(self, outside: Samples, rate: float, seed: int) -> Samples:
-        """The same samples, a share of their inputs from outside the classes.
-
-        Raises:
-            DataError: See `dependent.openset`.
-        """
-        true = self.given if self.clean is None else self.clean
-        inputs, clean = dependent.openset(self.inputs, true, outside.inputs, rate, seed)
-        return Samples(inputs, self.given, clean)
 
     def apart(self, classes: int) -> tuple[Samples, Samples]:
         """The samples of all but the last classes, and those of the last ones."""
@@ -131,7 +93,7 @@ class Samples(Dataset[Any]):
                 wanted="one for each sample, in the same order",
                 advice="Take the file that belongs to these samples",
             )
-        clean = self.given if self.clean is None else self.clean
+        clean = self.true_N
         if clean_N is not None and not torch.equal(clean_N, clean):
             raise DataError(
                 f"{int((clean_N != clean).sum())} of {len(self)} true labels of the annotation "
