@@ -334,7 +334,7 @@ def test_drawn_patches_estimate_the_second_moment():
     drawn = LayerMoments(flat(layer), 8).update(inputs)
     assert float(drawn.grams["0"].diagonal(dim1=1, dim2=2).sum()) < float(inputs.square().sum())
     explicit_GPP = second_moment(patches_by_unfold(layer, inputs))
-    assert float((drawn.second_GPP("0") - explicit_GPP).norm() / explicit_GPP.norm()) < 0.2
+    assert float((drawn.second_GPP("0") - explicit_GPP).norm() / explicit_GPP.norm()) < 0.25
 
 
 def test_moments_are_those_of_the_seed():

@@ -18,7 +18,7 @@
    labels inferred in four rounds is cut to, if a tenth of the labels look wrong. Else the verdict
    is unknown.
 
-What each number rests on is in docs/LOG.md.
+Where a number says so, the log has what it rests on.
 """
 
 from __future__ import annotations
