@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
-from tailcut.lab.baselines.registry import COMPETITORS
+from tailcut.lab.baselines.registry import BASELINES
 from tailcut.lab.baselines.ssd import forgotten
 from tailcut.lab.baselines.subject import Subject
 from tailcut.network.stream import accuracy
@@ -45,9 +45,9 @@ def corrective(
         "SSD told all wrong labels": forgotten(own, wrong_N),
     }
     subject = own.judged_by(two)
-    theirs = {method: rival(subject) for method, rival in COMPETITORS.items()}
+    theirs = {method: rival(subject) for method, rival in BASELINES.items()}
     return {
         "all classes": {name: accuracy(each, own.test) for name, each in networks.items()}
-        | {method: rivals[method] for method in COMPETITORS if method in rivals},
+        | {method: rivals[method] for method in BASELINES if method in rivals},
         "confused classes": {name: accuracy(each, two) for name, each in networks.items()} | theirs,
     }

@@ -65,7 +65,7 @@ def _ceilings(waterfall: dict[str, Any]) -> dict[str, Any]:
 
 def _require_same(training: Training, found: dict[str, Any]) -> None:
     """Its accuracies after training are the network's fingerprint."""
-    told = training.told()["baselines"]
+    told = training.finished()["baselines"]
     if any(found["accuracy"].get(name) != value for name, value in told.items()):
         raise DataError(
             f"the result of {training.name} is of another network",

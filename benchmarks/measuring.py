@@ -24,7 +24,7 @@ from tailcut.lab.baselines.controls import of_inputs
 from tailcut.lab.baselines.neighbours import nearest_neighbours
 from tailcut.lab.baselines.papers_cut import papers_choice, papers_curve
 from tailcut.lab.baselines.refits import lda_refit, logistic_refit
-from tailcut.lab.baselines.registry import COMPETITORS, CONTROLS
+from tailcut.lab.baselines.registry import BASELINES, CONTROLS
 from tailcut.lab.baselines.subject import Subject, folded
 from tailcut.lab.data.problems import Problem
 from tailcut.network.stream import device_of
@@ -111,7 +111,7 @@ def measure(training: Training, *, device: str = "cpu") -> dict[str, Any]:
         training: A finished one.
         device: To work on.
     """
-    start, problem, told = perf_counter(), training.problem(), training.told()
+    start, problem, told = perf_counter(), training.problem(), training.finished()
     case = Case(training, problem, training.network(problem).to(device))
     fix, alone = case.repaired(case.network), case.repaired(case.network, holdout=0)
     others, found = rivals(case), of_repair(case, fix, alone)
@@ -182,7 +182,7 @@ def measure_inputs(training: Training) -> dict[str, Any]:
 
 def rivals(case: Case, known: Collection[str] = ()) -> dict[str, float]:
     """Every post-hoc rival on the same network, and what must not help, but what is known."""
-    named = {**COMPETITORS, **CONTROLS}
+    named = {**BASELINES, **CONTROLS}
     named.pop("paper's cut")
     reads_text = case.problem.train.inputs.ndim == 2
     return {

@@ -18,7 +18,7 @@ _COLUMNS = {
     "early stopping, noisy holdout": ["noisy-holdout early stopping"],
     "early stopping, oracle": ["oracle early stopping"],
     "paper's cut": ["paper's cut"],
-    "best rival that folds": ["best foldable rival by test"],
+    "best baseline that folds": ["best foldable rival by test"],
     "**tailcut**": ["tailcut"],
     "tailcut, no holdout": ["tailcut, no holdout"],
     "first rules": [FIRST],
@@ -34,7 +34,7 @@ _RIVALS = {
     "early stopping by the noisy holdout": ["noisy-holdout early stopping"],
     "early stopping by the oracle": ["oracle early stopping"],
     "the paper's cut": ["paper's cut"],
-    "the best rival that folds, chosen by test": ["best foldable rival by test"],
+    "the best baseline that folds, chosen by test": ["best foldable rival by test"],
     "an untrained network, repaired": ["untrained, repaired"],
     "the better of two classifiers of the raw inputs": list(RAW),
     "the best of three classifiers of the untouched backbone": list(BACKBONES),
@@ -48,8 +48,8 @@ _INTRODUCTION = """\
 
 `python benchmarks/study.py page` writes this page, its figures and the table of the README from
 the files in `benchmarks/results/study`. Accuracy on true test labels, %, mean ± standard deviation
-over seeds. Every network has learned its noisy labels by heart. tailcut and the rivals choose with
-noisy held-out labels; the oracle chooses its epoch, and "best rival that folds" its method, by the
+over seeds. Every network has learned its noisy labels by heart. tailcut and the baselines choose with
+noisy held-out labels; the oracle chooses its epoch, and "best baseline that folds" its method, by the
 true test labels, which nobody has.
 
 Rules and numbers of tailcut may be made with the development settings in view; validation settings

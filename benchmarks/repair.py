@@ -21,7 +21,7 @@ from torch import nn
 import tailcut
 from tailcut._typing import Batches
 from tailcut.files import store
-from tailcut.lab.baselines.registry import COMPETITORS, CONTROLS
+from tailcut.lab.baselines.registry import BASELINES, CONTROLS
 from tailcut.lab.baselines.subject import Subject
 from tailcut.lab.data.problems import Problem
 from tailcut.lab.data.sources import SOURCES
@@ -127,7 +127,7 @@ def measure(done: Experiment) -> dict[str, Any]:
         "noise_rate": true_rate(done),
         "accuracy": {
             **done.baselines(),
-            **{name: method(subject) for name, method in {**COMPETITORS, **CONTROLS}.items()},
+            **{name: method(subject) for name, method in {**BASELINES, **CONTROLS}.items()},
             "tailcut": fix.summary["clean"]["after"],
             "tailcut, no holdout": alone.summary["clean"]["after"],
             "best candidate": float(candidates["clean"].max()),
@@ -187,7 +187,7 @@ def read(results: Path) -> pd.DataFrame:
             {key: result[key] for key in ("setting", "noise", "seed")}
             | {name: 100 * value for name, value in result["accuracy"].items()}
             | {
-                "best rival": 100 * max(result["accuracy"].get(name, 0) for name in COMPETITORS),
+                "best rival": 100 * max(result["accuracy"].get(name, 0) for name in BASELINES),
                 "calibration error, last epoch": 100 * before,
                 "calibration error, tailcut": 100 * after,
                 "calibration error, no holdout": 100 * alone,
@@ -210,7 +210,7 @@ def table(results: pd.DataFrame) -> str:
         shown = part.drop(columns=["setting", "noise", "seed", "best rival"])
         for name, values in shown.items():
             lines.append(f"  {name:<32}{spread(values.dropna().astype(float)):>16}")
-        means = part.reindex(columns=list(COMPETITORS)).mean()
+        means = part.reindex(columns=list(BASELINES)).mean()
         lines.append(f"  best rival by mean: {means.idxmax()}")
     noisy = results[results["wrong labels"] > 0]
     lines.append("tailcut minus others on the same checkpoint, points: mean +- sd, least")
@@ -221,7 +221,7 @@ def table(results: pd.DataFrame) -> str:
         *((f"oracle, symmetric, {s}", part, SELECTED[2]) for s, part in _symmetric(noisy)),
         ("last epoch, clean", results[results["wrong labels"] == 0], "last epoch"),
         ("best candidate by test", results, "best candidate"),
-        *((rival, noisy, rival) for rival in (*SELECTED, *COMPETITORS) if rival in noisy),
+        *((rival, noisy, rival) for rival in (*SELECTED, *BASELINES) if rival in noisy),
     ):
         gap = (part["tailcut"] - part[other]).dropna()
         if len(gap):

@@ -87,7 +87,7 @@ def show(training: Training, _: argparse.Namespace) -> None:
     """One line: role, name, and how far it is."""
     told = "begun" if training.checkpoint.is_file() else "-"
     if training.done:
-        found = training.told()
+        found = training.finished()
         accuracies = ", ".join(f"{k} {100 * v:.1f}" for k, v in found["baselines"].items())
         told = f"{100 * found['wrong']:.1f} wrong, fits {100 * found['fit']:.1f}, {accuracies}"
     print(f"{training.setting.role:<12} {training.name:<44} {told}")

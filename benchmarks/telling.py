@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from settings import SETTINGS
 
-from tailcut.lab.baselines.registry import COMPETITORS
+from tailcut.lab.baselines.registry import BASELINES
 
 AGAIN = "does not fold, trains again: "
 """Before what is told of `retraining.py`."""
@@ -73,12 +73,12 @@ def read(results: Path) -> pd.DataFrame:
         fewer = beside(results / "holdouts" / path.name)
         again = trained_again(results, found["name"])
         auroc = found["auroc"] | alone.get("auroc", {}) | again["auroc"]
-        rivals = {name: found["rivals"][name] for name in COMPETITORS if name in found["rivals"]}
+        rivals = {name: found["rivals"][name] for name in BASELINES if name in found["rivals"]}
         percent = {
             **found["accuracy"],
             "best rival by test": max(rivals.values()),
             "best foldable rival by test": max(
-                value for name, value in rivals.items() if COMPETITORS[name].folds
+                value for name, value in rivals.items() if BASELINES[name].folds
             ),
             **found["controls"],
             **alone.get("controls", {}),

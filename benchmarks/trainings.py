@@ -58,7 +58,7 @@ class Training:
         """Whether it was finished."""
         return self.record.is_file()
 
-    def told(self) -> dict[str, Any]:
+    def finished(self) -> dict[str, Any]:
         """The record of a finished training."""
         return store.read_json(self.record)
 

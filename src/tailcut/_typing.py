@@ -22,7 +22,7 @@ from torch import Tensor
 Batches: TypeAlias = Iterable[Any]
 """Anything that yields `(inputs, labels)`, `(inputs, labels, index)` or a dict, again and again.
 
-Every pass must be over the same samples with the same labels, in any order if an index tells
+Every pass must be over the same samples with the same labels, in any order if an index says
 which sample is which: its position in the data set, each once.
 """
 

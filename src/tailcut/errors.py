@@ -18,10 +18,10 @@ class TailcutError(ValueError):
 
     def __init__(self, seen: str, *, wanted: str = "", advice: str = "") -> None:
         self.seen, self.wanted, self.advice = seen, wanted, advice
-        told = f"{seen}; wanted {wanted}. {advice}."
+        sentence = f"{seen}; wanted {wanted}. {advice}."
         if not wanted:  # a DataLoader passes on what its worker raised as one text: a traceback
-            told = seen.strip().rpartition("\n")[2].partition("Error: ")[2] or seen
-        super().__init__(told)
+            sentence = seen.strip().rpartition("\n")[2].partition("Error: ")[2] or seen
+        super().__init__(sentence)
 
     def __reduce__(self) -> tuple[Callable[[], TailcutError], tuple[()], dict[str, object]]:
         """Made again from its three texts: pickle would pass the message alone."""
@@ -57,13 +57,14 @@ def concerning(what: str) -> Iterator[None]:
     except TailcutError as error:
         if what in error.seen:
             raise
-        told = f"{what}: {error.seen}"
-        raise type(error)(told, wanted=error.wanted, advice=error.advice) from error
+        sentence = f"{what}: {error.seen}"
+        raise type(error)(sentence, wanted=error.wanted, advice=error.advice) from error
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Torch says it in its own way on every device."""
-    told = str(error).lower()
+    lowered = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in told or "can't allocate" in told)
+        isinstance(error, RuntimeError)
+        and ("out of memory" in lowered or "can't allocate" in lowered)
     )

@@ -10,7 +10,7 @@ from tailcut.lab.baselines import rog as layers
 from tailcut.lab.baselines.controls import of_inputs
 from tailcut.lab.baselines.neighbours import nearest_neighbours
 from tailcut.lab.baselines.papers_cut import papers_curve, papers_cut
-from tailcut.lab.baselines.registry import COMPETITORS, CONTROLS, competitor
+from tailcut.lab.baselines.registry import BASELINES, CONTROLS, baseline
 from tailcut.lab.baselines.subject import Subject
 from tailcut.lab.data.problems import Problem
 from tailcut.lab.samples import Samples
@@ -36,13 +36,13 @@ def untouched(memoriser):
 
 @pytest.mark.parametrize("name", ["paper's cut", "nearest mean", "SAP", "MASC, last layer"])
 def test_what_its_paper_promises_is_seen(subject, untouched, name):
-    assert COMPETITORS[name](subject) > untouched + 0.02
+    assert BASELINES[name](subject) > untouched + 0.02
 
 
-@pytest.mark.parametrize("name", COMPETITORS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_every_rival_gives_an_accuracy_and_leaves_the_network_alone(subject, name):
     before = {key: value.clone() for key, value in subject.network.state_dict().items()}
-    assert 0.2 < COMPETITORS[name](subject) <= 1
+    assert 0.2 < BASELINES[name](subject) <= 1
     after = subject.network.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
@@ -53,7 +53,7 @@ def test_controls_do_not_mend_the_network(subject, untouched, name):
 
 
 def test_tables_keep_their_order():
-    assert list(COMPETITORS) == [
+    assert list(BASELINES) == [
         "paper's cut",
         "ridge refit",
         "logistic refit",
@@ -77,20 +77,20 @@ def test_tables_keep_their_order():
         "BatchNorm alone",
         "permuted labels",
     ]
-    unfolded = [name for name, each in COMPETITORS.items() if not each.folds]
+    unfolded = [name for name, each in BASELINES.items() if not each.folds]
     assert unfolded == ["5 nearest neighbours", "RoG, ensemble of layers", "MASC, last layer"]
 
 
 def test_a_baseline_is_added_by_registering_it(subject, untouched):
-    @competitor("as it is", folds=True)
+    @baseline("as it is", folds=True)
     def as_it_is(subject):
         return accuracy(subject.network, subject.test)
 
     try:
-        assert list(COMPETITORS)[-1] == "as it is"
-        assert COMPETITORS["as it is"](subject) == untouched
+        assert list(BASELINES)[-1] == "as it is"
+        assert BASELINES["as it is"](subject) == untouched
     finally:
-        del COMPETITORS["as it is"]
+        del BASELINES["as it is"]
 
 
 def test_permuted_labels_are_at_chance(subject):

@@ -65,11 +65,11 @@ def test_every_score_finds_what_a_network_remembers(memoriser, name):
     assert roc_auc_score(p.train.given != p.train.clean, suspicion) > 0.8
 
 
-def test_judged_by_others_a_subject_keeps_what_it_knows(memoriser):
+def test_evaluated_on_others_a_subject_keeps_what_it_knows(memoriser):
     p = memoriser.problem
     subject = Subject(memoriser.network, p.train.loader(), p.holdout.loader(), p.test.loader())
     known, asked = subject.train_features, subject.test_features
-    other = subject.judged_by(p.holdout.loader())
+    other = subject.evaluated_on(p.holdout.loader())
     assert other.train_features is known
     assert torch.equal(other.test_features[0], subject.holdout_features[0])
     assert not torch.equal(other.test_features[0], asked[0])

@@ -116,7 +116,7 @@ def leading(moments, rank=3):
     return moments.along(Spectrum.of(moments.whole()), rank)
 
 
-def test_a_sample_is_judged_by_a_fit_to_the_other_folds():
+def test_a_sample_is_evaluated_on_a_fit_to_the_other_folds():
     features_VND, true_N = clusters(200)
     moments = filled(features_VND, true_N)
     spectrum = Spectrum.of(moments.whole())

@@ -36,7 +36,7 @@ def test_losses_are_log_losses_at_the_temperature_of_least_mean(n, candidates, c
 
 @settings(deadline=None, max_examples=10)
 @given(st.integers(1, 6), st.integers(2, 4), st.integers(0, 1000))
-def test_noisy_labels_are_judged_by_the_likelihood_of_the_true_ones(n, classes, seed):
+def test_noisy_labels_are_evaluated_on_the_likelihood_of_the_true_ones(n, classes, seed):
     logits_NCK, labels_N = random_problem(n, 2, classes, seed)
     transition_KK = gaussian(classes, classes, seed=seed).double().softmax(1)
     found = true_label_losses(logits_NCK, labels_N, transition_KK)

@@ -96,6 +96,6 @@ def test_a_class_in_one_fold_only_is_refused(clean_network):
     assert str(error.value).startswith("class ")
     assert str(error.value).endswith(
         "is in one fifth of the training data only; wanted a few samples of each class, so that "
-        "each fifth can be judged by the others. Drop the classes that are hardly there, or "
+        "each fifth can be evaluated by the others. Drop the classes that are hardly there, or "
         "bring more of their samples."
     )

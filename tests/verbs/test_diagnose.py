@@ -72,13 +72,13 @@ def test_noise_that_no_view_brings_to_light_is_told_by_held_out_labels_alone(mem
         memoriser.network, train.loader(), views=[], depth="head", progress=False
     )
     assert alone.noise is None
-    assert "; label noise cannot be told" in repr(alone)
+    assert "; label noise cannot be estimated" in repr(alone)
     summary = alone.to_dict()
     assert summary["noise"] is None
     console = Console(width=120, file=StringIO())
     console.print(verdict(summary))
-    assert "cannot be told" in console.file.getvalue()
-    assert '<dd class="big">cannot be told</dd>' in page(summary)
+    assert "cannot be estimated" in console.file.getvalue()
+    assert '<dd class="big">cannot be estimated</dd>' in page(summary)
 
 
 @pytest.mark.parametrize("form", ["list", "array", "tensor"])

@@ -230,7 +230,7 @@ def test_labels_that_are_all_remembered_say_what_to_bring(memoriser):
     )
     assert fix.verdict == "unknown"
     assert fix.reason == (
-        "how many labels are wrong cannot be told where the network remembers them so well; bring "
+        "how many labels are wrong is unknown, as the network remembers them so well; bring "
         "500 held-out samples, noisy labels will do"
     )
     assert fix.undo_tensors == {}
@@ -250,7 +250,7 @@ def test_labels_without_any_sense_are_not_repaired(readout):
     )
     assert fix.verdict == "unknown"
     assert fix.reason.startswith(
-        "the features tell too little of the training labels to judge a cut by them; bring 500 "
+        "the features say too little about the training labels to cut by them; bring 500 "
         "held-out samples, noisy labels will do; a linear probe rather than a repair, because the "
         "network predicts 10.5 % of its 1100 training labels"
     )

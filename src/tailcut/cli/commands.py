@@ -16,7 +16,7 @@ from tailcut._typing import Batches
 from tailcut.cli import datasets as sources
 from tailcut.cli import models
 from tailcut.cli.demonstration import demonstrate
-from tailcut.cli.options import Dials, Inputs, Run
+from tailcut.cli.options import Cutting, Inputs, Run
 from tailcut.cli.output import (
     CONFIG,
     Screen,
@@ -41,12 +41,12 @@ Options = Mapping[str, Any]
 
 def repair(options: Options, config: str) -> int:
     """`tailcut repair`."""
-    run, dials = options["run"], options["dials"]
+    run, cutting = options["run"], options["cutting"]
     device = device_of_run(run)
     require_place(run, "repair")
-    opened = _open(options["model"], options["inputs"], dials.clean)
+    opened = _open(options["model"], options["inputs"], cutting.clean)
     fix = tailcut.repair(
-        opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
+        opened.model, opened.train, opened.holdout, **_arguments(options, opened, device)
     )
     summary = fix.diagnosis.to_dict(title=f"tailcut repair {options['model']}")
     with run_directory(run, "repair") as directory:
@@ -57,14 +57,14 @@ def repair(options: Options, config: str) -> int:
 
 def diagnose(options: Options, config: str) -> int:
     """`tailcut diagnose`."""
-    run, dials = options["run"], options["dials"]
+    run, cutting = options["run"], options["cutting"]
     device = device_of_run(run)
     require_place(run, "diagnose")
     if run.out is not None:
         runs.refuse_repair(Path(run.out))
-    opened = _open(options["model"], options["inputs"], dials.clean)
+    opened = _open(options["model"], options["inputs"], cutting.clean)
     found = tailcut.diagnose(
-        opened.model, opened.train, opened.holdout, **_dials(options, opened, device)
+        opened.model, opened.train, opened.holdout, **_arguments(options, opened, device)
     )
     summary = found.to_dict(title=f"tailcut diagnose {options['model']}")
     with run_directory(run, "diagnose") as directory:
@@ -91,8 +91,8 @@ def audit(options: Options, config: str) -> int:
     )
     path = _write_audit(run, table, issues.to_csv(), config)
     flagged = issues["is_label_issue"].tolist().count(True)
-    told = {"samples": len(issues), "issues": flagged, "file": str(path)}
-    tell(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", told)
+    known = {"samples": len(issues), "issues": flagged, "file": str(path)}
+    tell(run, f"{flagged} of {len(issues)} labels look wrong; wrote {path}", known)
     return 0
 
 
@@ -204,15 +204,15 @@ def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
     return _Opened(built, train, holdout, true)
 
 
-def _dials(options: Options, opened: _Opened, device: str) -> dict[str, Any]:
+def _arguments(options: Options, opened: _Opened, device: str) -> dict[str, Any]:
     run: Run = options["run"]
-    dials: Dials = options["dials"]
+    cutting: Cutting = options["cutting"]
     return {
         "clean": opened.clean,
-        "views": _views(dials.views),
-        "depth": dials.depth,
-        "readout": dials.readout,
-        "rank": dials.rank,
+        "views": _views(cutting.views),
+        "depth": cutting.depth,
+        "readout": cutting.readout,
+        "rank": cutting.rank,
         "force": options["inputs"].force,
         "seed": run.seed,
         "device": device,

@@ -38,8 +38,8 @@ def require_plain(path: str) -> None:
     except UnicodeDecodeError as cause:
         raise _unusable(path, f"is no text ({cause})", "Save it as UTF-8") from None
     except (OSError, ValueError) as cause:
-        told = getattr(cause, "strerror", None) or cause
-        raise _unusable(path, f"cannot be read ({told})", "Check the path") from None
+        why = getattr(cause, "strerror", None) or cause
+        raise _unusable(path, f"cannot be read ({why})", "Check the path") from None
     try:
         if odd := _odd(text):
             raise _unusable(path, *odd)
@@ -90,7 +90,7 @@ def _unusable(path: str, seen: str, advice: str) -> SpecError:
     )
 
 
-def told(message: str, command: str) -> str:
+def reworded(message: str, command: str) -> str:
     """What jsonargparse says of words, in the form of our own errors."""
     flat = " ".join(message.split())
     found = re.match(r'Parser key "(.+?)": .*?(?:Got|Given) value: (.*)', flat)

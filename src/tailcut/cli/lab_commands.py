@@ -91,8 +91,8 @@ def lab_probe(options: Options, config: str) -> int:
     )
     shown = ["epoch", "test", "memorised", "effective_rank", "nc1_true"]
     scalars = pd.DataFrame([{name: each.get(name) for name in shown} for each in probes])
-    told = f"{scalars.to_string(index=False)}\nwrote {directory}"
-    tell(run, told, {"directory": str(directory), "probes": scalars.to_dict("records")})
+    text = f"{scalars.to_string(index=False)}\nwrote {directory}"
+    tell(run, text, {"directory": str(directory), "probes": scalars.to_dict("records")})
     return 0
 
 
@@ -182,8 +182,8 @@ def lab_grid(options: Options, config: str) -> int:
     ]
     table = pd.DataFrame(rows)
     store.write_text(directory / "grid.csv", table.to_csv(index=False))
-    told = f"{table.to_string(index=False)}\nwrote {directory / 'grid.csv'}"
-    tell(run, told, {"file": str(directory / "grid.csv"), "rows": table.to_dict("records")})
+    text = f"{table.to_string(index=False)}\nwrote {directory / 'grid.csv'}"
+    tell(run, text, {"file": str(directory / "grid.csv"), "rows": table.to_dict("records")})
     return 0
 
 

@@ -19,8 +19,8 @@ from tailcut.cli.interrupts import INTERRUPTED, MESSAGE, is_interrupt, leaving_a
 from tailcut.cli.options import (
     Audited,
     Claimed,
+    Cutting,
     Demo,
-    Dials,
     Engine,
     Gridded,
     Inputs,
@@ -28,7 +28,7 @@ from tailcut.cli.options import (
     Run,
     Training,
 )
-from tailcut.cli.words import data_told, model_forms, readouts_told
+from tailcut.cli.words import data_epilog, model_forms, readouts_epilog
 from tailcut.errors import TailcutError, TailcutWarning, out_of_memory
 
 _NO_PLACE = {
@@ -55,7 +55,7 @@ class Command:
     Attributes:
         does: For the help.
         groups: Dataclasses whose fields are its options.
-        positional: A word that stands without a dash, and what tells its help.
+        positional: A word that stands without a dash, and its help.
     """
 
     does: str
@@ -63,7 +63,7 @@ class Command:
     positional: tuple[str, Callable[[], str]] | None = None
 
 
-_TOLD = {Inputs: data_told, Dials: readouts_told}
+_EPILOGS = {Inputs: data_epilog, Cutting: readouts_epilog}
 """What the help says at its end of words that the options of a dataclass take."""
 
 SWITCHES = {
@@ -82,12 +82,12 @@ COMMANDS = {
     ),
     "diagnose": Command(
         "Look at a network: spectrum, memorisation, noise, and whether a cut would help.",
-        (Inputs, Dials, Run),
+        (Inputs, Cutting, Run),
         ("model", model_forms),
     ),
     "repair": Command(
         "Cut memorised label noise out of a trained network.",
-        (Inputs, Dials, Run),
+        (Inputs, Cutting, Run),
         ("model", model_forms),
     ),
     "audit": Command(
@@ -122,7 +122,7 @@ LAB_COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code.
 
-    0: done, whatever the verdict. 2: the input cannot be used, told in one line. 1: a fault
+    0: done, whatever the verdict. 2: the input cannot be used, which one line says. 1: a fault
     of ours, with its traceback. 130: interrupted.
     """
     _open_streams()
@@ -139,21 +139,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_interrupt(error):
             sys.stderr.write(MESSAGE)
             return INTERRUPTED
-        told = _told(error, words)
-        if told is None:
+        text = _message(error, words)
+        if text is None:
             raise
-        sys.stderr.write(f"tailcut: error: {' '.join(told.split())}\n")
+        sys.stderr.write(f"tailcut: error: {' '.join(text.split())}\n")
         return 2
 
 
-def _told(error: BaseException, words: Sequence[str]) -> str | None:
+def _message(error: BaseException, words: Sequence[str]) -> str | None:
     """What to say of an error; None if it is a fault of ours."""
     if isinstance(error, TailcutError):
         return str(error)
     if isinstance(error, ArgumentError):
-        from tailcut.cli.configs import told
+        from tailcut.cli.configs import reworded
 
-        return told(str(error), "".join(f"{each} " for each in _subcommand(words)))
+        return reworded(str(error), "".join(f"{each} " for each in _subcommand(words)))
     if out_of_memory(error):
         return "out of memory; wanted more of it. Lower --batch_size"
     if isinstance(error, OSError) and error.errno in _NO_PLACE:
@@ -175,8 +175,8 @@ def _open_streams() -> None:
 def _run(words: Sequence[str]) -> int:
     with leaving_at_once():
         name, options, config = _parsed(words)
-        room = "lab_commands" if name.startswith("lab_") else "commands"
-        commands = importlib.import_module(f"tailcut.cli.{room}")
+        module = "lab_commands" if name.startswith("lab_") else "commands"
+        commands = importlib.import_module(f"tailcut.cli.{module}")
     with _notes(shown=not options["run"].quiet):
         return getattr(commands, name)(options, config)
 
@@ -190,7 +190,7 @@ def _subcommand(words: Sequence[str]) -> Sequence[str]:
 
 @contextlib.contextmanager
 def _notes(*, shown: bool) -> Iterator[None]:
-    """What was made to fit is told on stderr, in one line each."""
+    """What was made to fit is said on stderr, in one line each."""
     with warnings.catch_warnings():
         warnings.simplefilter("always" if shown else "ignore", TailcutWarning)
         usual = warnings.showwarning
@@ -269,9 +269,9 @@ def _subparser(command: Command) -> Any:
 
     from tailcut.cli.configs import ConfigFile
 
-    told = [tell() for group, tell in _TOLD.items() if group in command.groups]
+    texts = [tell() for group, tell in _EPILOGS.items() if group in command.groups]
     parser = ArgumentParser(
-        description=command.does, epilog=" ".join(told) or None, exit_on_error=False
+        description=command.does, epilog=" ".join(texts) or None, exit_on_error=False
     )
     parser.add_argument("--config", action=ConfigFile, help="YAML file of any of these options")
     if command.positional:

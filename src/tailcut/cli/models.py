@@ -111,9 +111,9 @@ def _telling(word: str, make: Make) -> Make:
         except Exception as cause:
             if out_of_memory(cause):
                 raise
-            told = " ".join(str(cause).split())[:200].rstrip(".")
+            message = " ".join(str(cause).split())[:200].rstrip(".")
             raise SpecError(
-                f"{word!r} cannot be built ({type(cause).__name__}: {told})",
+                f"{word!r} cannot be built ({type(cause).__name__}: {message})",
                 wanted="a network that its library can build, and download where it has no weights",
                 advice="Check MODEL and the connection, or pass --weights FILE",
             ) from cause

@@ -80,7 +80,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Dials:
+class Cutting:
     """What may be tried.
 
     Attributes:
@@ -243,7 +243,7 @@ class Claimed:
             these need, and networks are repaired for C5 alone; all if not given.
         seeds: Seeds of each training, from --seed on; as many as the preset has if not given.
         sizes: Of scale: numbers of training images to run, as [1000, 3000]; of the others what is
-            finished is told. All of them if not given.
+            finished is listed. All of them if not given.
         studies: Directory of finished trainings; studies/ in the run's own if not given.
     """
 

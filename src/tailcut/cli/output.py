@@ -127,9 +127,9 @@ def require_writable(directory: Path) -> None:
         with suppress(OSError):
             each.rmdir()
     if cause is not None:
-        told = getattr(cause, "strerror", None) or cause
+        message = getattr(cause, "strerror", None) or cause
         raise SpecError(
-            f"{directory} cannot be written to ({told})",
+            f"{directory} cannot be written to ({message})",
             wanted="a directory, which may be new",
             advice="Choose another place with --out",
         ) from cause
@@ -198,10 +198,10 @@ class Bar:
         self._bar.stop()
 
     def _on_step(self, step: Any) -> None:
-        """One more; an epoch tells how much is fitted."""
+        """One more; an epoch says how much is fitted."""
         if isinstance(step, Epoch):
-            told = f"epoch {step.epoch}: {100 * step.train:.0f} % of given labels fitted"
-            self._bar.update(self._task, completed=step.epoch, description=told)
+            message = f"epoch {step.epoch}: {100 * step.train:.0f} % of given labels fitted"
+            self._bar.update(self._task, completed=step.epoch, description=message)
         else:
             self._bar.advance(self._task)
 

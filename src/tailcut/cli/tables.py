@@ -20,20 +20,20 @@ def verdict(summary: dict[str, Any]) -> Table:
     known = summary.get("layers")
     reach = None if known is None else Coverage(**known)
     chosen = Filter(summary["strength"] or float("inf"), summary["denoising"])
-    layers = chosen.told("layers" if reach is None else str(reach))
-    told = ", ".join(part for part in (summary["readout"], kept, layers) if part)
-    table.add_row("network", told)
+    layers = chosen.describe("layers" if reach is None else str(reach))
+    text = ", ".join(part for part in (summary["readout"], kept, layers) if part)
+    table.add_row("network", text)
     if reach is not None and reach.skipped:
         table.add_row("layers not filtered", _few(reach.skipped))
-    for name, told in (("holdout", "held-out given labels"), ("clean", "true labels")):
-        judged = summary[name]
-        if judged is not None:
-            change = f"{_percent(judged['before'])} -> {_percent(judged['after'])}"
-            table.add_row(f"accuracy on {judged['n']} {told}", change)
+    for name, labels in (("holdout", "held-out given labels"), ("clean", "true labels")):
+        found = summary[name]
+        if found is not None:
+            change = f"{_percent(found['before'])} -> {_percent(found['after'])}"
+            table.add_row(f"accuracy on {found['n']} {labels}", change)
     if summary["holdout"] is None and summary["verdict"] == "cut":
         table.add_row("gain of the cut", "not checked: there are no held-out labels")
     noise = summary["noise"]
-    rate = "cannot be told" if noise is None else _percent(noise["rate"])
+    rate = "cannot be estimated" if noise is None else _percent(noise["rate"])
     table.add_row("estimated label noise", rate)
     if summary["memorisation"]["train"] is not None:
         table.add_row("memorisation of the labels", f"{summary['memorisation']['train']:.2f}")

@@ -35,11 +35,11 @@ def model_forms() -> str:
     return forms(models.MODELS)
 
 
-def data_told() -> str:
+def data_epilog() -> str:
     """DATA, as it may be said, in a sentence."""
     return f"DATA is {forms(data())}; DATA[a:b] takes rows a to b."
 
 
-def readouts_told() -> str:
+def readouts_epilog() -> str:
     """READOUT, as it may be said, in a sentence."""
     return f"READOUT is one of {', '.join(('auto', *fits.names()))}."

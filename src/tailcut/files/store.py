@@ -51,16 +51,19 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
 
     One with a `schema` gets a checksum as its first key, `sha256`; `read_json` takes it off.
     """
-    told = plain(content)
-    assert "schema" in told or _CHECKSUM not in told, "that key is the checksum's"
-    if "schema" in told:
-        told = {_CHECKSUM: _BLANK, **{key: item for key, item in told.items() if key != _CHECKSUM}}
-    text = json.dumps(told, indent=2, allow_nan=False)
+    data = plain(content)
+    assert "schema" in data or _CHECKSUM not in data, "that key is the checksum's"
+    if "schema" in data:
+        data = {
+            _CHECKSUM: _BLANK,
+            **{key: item for key, item in data.items() if key != _CHECKSUM},
+        }
+    text = json.dumps(data, indent=2, allow_nan=False)
     packed = _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
     def write(place: Path) -> None:
         place.write_bytes(packed.encode("utf-8"))
-        if "schema" in told:
+        if "schema" in data:
             _write_checksum(place, place.stat().st_size)
 
     return write_atomically(path, write)
@@ -116,8 +119,8 @@ def save_tensors(
 ) -> Path:
     """A safetensors file with a checksum, always the same bytes; shared tensors are copied out."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    told = {"schema": str(SCHEMA), **(metadata or {})}
-    header = {_OURS: json.dumps({**told, _CHECKSUM: _BLANK}, separators=(",", ":"), sort_keys=True)}
+    data = {"schema": str(SCHEMA), **(metadata or {})}
+    header = {_OURS: json.dumps({**data, _CHECKSUM: _BLANK}, separators=(",", ":"), sort_keys=True)}
 
     def write(place: Path) -> None:
         save_file(plain, place, header)
@@ -143,7 +146,7 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def metadata_of(path: str | Path) -> dict[str, str]:
-    """What a safetensors header tells; empty for other files.
+    """What a safetensors header says; empty for other files.
 
     Raises:
         StoreError: No file, truncated, or changed since tailcut wrote it.
@@ -154,14 +157,14 @@ def metadata_of(path: str | Path) -> dict[str, str]:
     require_file(path)
     try:
         with safe_open(path, "pt") as file:
-            told = dict(file.metadata() or {})
+            data = dict(file.metadata() or {})
     except (SafetensorError, OSError) as cause:
         raise damaged(path, cause) from None
     _require_checksum(path)
-    if _OURS in told:
-        told = json.loads(told[_OURS])
-        del told[_CHECKSUM]
-    return told
+    if _OURS in data:
+        data = json.loads(data[_OURS])
+        del data[_CHECKSUM]
+    return data
 
 
 def _require_checksum(path: Path) -> None:
@@ -177,8 +180,8 @@ def _require_checksum(path: Path) -> None:
 
 def _header_size(path: Path) -> int:
     with path.open("rb") as file:
-        told = int.from_bytes(file.read(8), "little")
-    return min(8 + told, path.stat().st_size)
+        data = int.from_bytes(file.read(8), "little")
+    return min(8 + data, path.stat().st_size)
 
 
 def _write_checksum(path: Path, size: int) -> None:

@@ -35,7 +35,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
 
     Raises:
         StoreError: A writer that failed for a reason of its own, such as a full disk.
-        OSError: As the system told it.
+        OSError: As the system raised it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def change_as_one(
 
     Raises:
         StoreError: A folder in the place of a file, or a writer that failed.
-        OSError: As the system told it.
+        OSError: As the system raised it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def finish(folder: str | Path) -> None:
             return
         raise StoreError(
             f"a save into {folder} was cut off and cannot be completed ({cause.strerror})",
-            wanted="the right to write there, and room",
+            wanted="the right to write there, and space on the disk",
             advice="Make the folder writable, or load a copy of it that is",
         ) from cause
 
@@ -151,8 +151,8 @@ def digest(path: Path, *, blank: tuple[int, int] = (0, 0)) -> str:
 
 def first_line(cause: object) -> str:
     """Of what somebody else's error says, without its full stop."""
-    told = str(cause).strip().partition("\n")[0].partition(". ")[0] or type(cause).__name__
-    return told.rstrip(".")
+    text = str(cause).strip().partition("\n")[0].partition(". ")[0] or type(cause).__name__
+    return text.rstrip(".")
 
 
 @contextlib.contextmanager
@@ -163,7 +163,7 @@ def _told(path: Path) -> Iterator[None]:
     except (SafetensorError, RuntimeError) as cause:
         raise StoreError(
             f"{path} could not be written ({first_line(cause)})",
-            wanted="room on the disk and the right to write",
+            wanted="space on the disk and the right to write",
             advice="Free some space, or write to another directory",
         ) from cause
 
@@ -177,7 +177,7 @@ def _require_places(folder: Path, names: Iterable[str]) -> None:
             kind = "folder" if wrong[0].is_dir() else "file"
             raise StoreError(
                 f"{wrong[0]} is a {kind}",
-                wanted=f"room for the {'file' if kind == 'folder' else 'folder'} of that name",
+                wanted=f"a place for the {'file' if kind == 'folder' else 'folder'} of that name",
                 advice="Move it away, or write to another directory",
             )
 
@@ -203,7 +203,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _lock(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a folder, if the system can; it lets go of those of a killed process."""
+    """Hold a folder, if the system can; those of a killed process it releases."""
     try:
         held = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,1 +1,1 @@
-"""Experiments under controlled label noise: the only room that trains."""
+"""Experiments under controlled label noise: the only package that trains."""

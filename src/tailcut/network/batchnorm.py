@@ -142,10 +142,10 @@ def _at_once(model: nn.Module, norms: Iterable[BatchNorm], inputs: Inputs) -> in
     """How many samples may go through the network at once."""
     widest = 1
 
-    def weigh(received: Tensor) -> None:
+    def measure(received: Tensor) -> None:
         nonlocal widest
         widest = max(widest, received.nbytes)
 
-    with on_input(dict.fromkeys(norms, weigh)):
+    with on_input(dict.fromkeys(norms, measure)):
         logits_of(model, rows(inputs, slice(1)))
     return max(_LEAST, _BYTES // widest)

@@ -94,7 +94,7 @@ def load_checkpoint(path: Path) -> Any:
 def _loaded(path: Path) -> Any:
     """By torch, which of a damaged pickle may leave out the numbers and give what lies in memory.
 
-    Only the end of the file tells: it then has not read that far.
+    Only the end of the file shows it: a read then has not read that far.
     """
     with path.open("rb") as file:
         content = torch.load(file, map_location="cpu", weights_only=True)

@@ -46,7 +46,7 @@ class Filter:
     strength: float = math.inf
     denoising: float = 0.0
 
-    def told(self, layers: str) -> str:
+    def describe(self, layers: str) -> str:
         """What it does, with how many layers it does it to."""
         parts = [] if math.isinf(self.strength) else [f"truncated at {self.strength:g}"]
         if self.denoising:
@@ -54,7 +54,7 @@ class Filter:
         return f"{layers} {' and '.join(parts)}" if parts else ""
 
     def __str__(self) -> str:
-        return self.told("layers")
+        return self.describe("layers")
 
     def __call__(self, weight_GOP: Tensor, second_GPP: Tensor, noise_GPP: Tensor) -> Tensor:
         """The weight (G x O x P, float64) that this filter makes of one.

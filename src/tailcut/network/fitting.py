@@ -75,14 +75,14 @@ class Fit:
 
     def notes(self) -> list[str]:
         """What was made to fit."""
-        told = []
+        text = []
         other = [(ours, theirs) for ours, theirs in self.names.items() if ours != theirs]
         if other:
             ours, theirs = other[0]
-            told.append(f"{theirs!r} is taken for {ours!r}, and so {len(other)} names in all")
+            text.append(f"{theirs!r} is taken for {ours!r}, and so {len(other)} names in all")
         if self.counters:
-            told.append(f"it lacks {few(self.counters)}, which evaluation does not use")
-        return told
+            text.append(f"it lacks {few(self.counters)}, which evaluation does not use")
+        return text
 
 
 def _bare(names: Iterable[str]) -> dict[str, str]:

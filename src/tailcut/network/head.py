@@ -145,12 +145,12 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
 def _layers_that_run(model: nn.Module, inputs: Inputs) -> tuple[list[str], Tensor]:
     """Names of the layers that could be a head, as they first run, and the logits."""
     ran: list[str] = []
-    told: dict[nn.Module, Callable[[Tensor], object]] = {
+    listeners: dict[nn.Module, Callable[[Tensor], object]] = {
         layer: lambda _, name=name: ran.append(name)
         for name, layer in linear_layers(model).items()
         if isinstance(layer, nn.Linear) or (layer.kernel_size == (1, 1) and layer.groups == 1)
     }
-    with on_input(told):
+    with on_input(listeners):
         logits_NK = logits_of(model, inputs)
     return list(dict.fromkeys(ran)), logits_NK
 

@@ -1,6 +1,6 @@
 """What a layer is: one class for each kind of module that multiplies its input by a weight.
 
-A kind tells where its weights lie and which rows they multiply; the proof then recomputes what
+A kind says where its weights lie and which rows they multiply; the proof then recomputes what
 the module gave. To add a kind, write its class and append it to `KINDS`.
 """
 
@@ -99,7 +99,7 @@ class Layer(ABC):
     @staticmethod
     @abstractmethod
     def fits(module: nn.Module) -> bool:
-        """Whether a module is of this kind or of a subclass; what it does with it, proof tells."""
+        """Whether a module is of this kind or of a subclass; the proof shows what it does."""
 
     @abstractmethod
     def weights(self) -> dict[str, Weight]:
@@ -270,7 +270,7 @@ def layers_in(model: nn.Module) -> dict[str, Layer]:
 
 
 @contextmanager
-def on_call(told: Mapping[nn.Module, Callable[[Call], object]]) -> Iterator[None]:
+def on_call(listeners: Mapping[nn.Module, Callable[[Call], object]]) -> Iterator[None]:
     """Tell someone of every call of some modules.
 
     Attention takes no fast path meanwhile: there torch calls no module inside an encoder, and
@@ -278,10 +278,10 @@ def on_call(told: Mapping[nn.Module, Callable[[Call], object]]) -> Iterator[None
     """
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        told[module](Call(args, kwargs, output))
+        listeners[module](Call(args, kwargs, output))
 
     fast = torch.backends.mha.get_fastpath_enabled()
-    handles = [module.register_forward_hook(hook, with_kwargs=True) for module in told]
+    handles = [module.register_forward_hook(hook, with_kwargs=True) for module in listeners]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield

@@ -86,8 +86,8 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 def load_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load what `state_of` returned for a model of this class; its extra state stays."""
-    told = model.load_state_dict(tensors, strict=False)
-    odd = {*told.unexpected_keys, *told.missing_keys} & {*tensors, *state_of(model)}
+    found = model.load_state_dict(tensors, strict=False)
+    odd = {*found.unexpected_keys, *found.missing_keys} & {*tensors, *state_of(model)}
     assert not odd, odd
 
 
@@ -236,5 +236,5 @@ def _require_numbers(network: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def _few(names: Mapping[Any, Any], most: int = 6) -> str:
-    told = ", ".join(repr(name) for name in list(names)[:most])
-    return told if len(names) <= most else f"{told} and {len(names) - most} more"
+    text = ", ".join(repr(name) for name in list(names)[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"

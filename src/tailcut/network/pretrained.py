@@ -104,10 +104,10 @@ def opened(kind: Any, named: str | Path) -> nn.Module:
         import transformers
 
         dtype = "torch_dtype" if transformers.__version__.startswith("4.") else "dtype"
-        model, told = kind.from_pretrained(named, output_loading_info=True, **{dtype: "auto"})
+        model, info = kind.from_pretrained(named, output_loading_info=True, **{dtype: "auto"})
     except _UNREADABLE as cause:
         raise _unfit(named, kind, first_line(cause)) from cause
-    lacking = sorted(map(str, told["missing_keys"])) + sorted(map(str, told["mismatched_keys"]))
+    lacking = sorted(map(str, info["missing_keys"])) + sorted(map(str, info["mismatched_keys"]))
     if lacking:
         raise _unfit(named, kind, f"no weights for {lacking[0]}, and {len(lacking)} lacking in all")
     for name, parameter in model.named_parameters():
@@ -116,9 +116,9 @@ def opened(kind: Any, named: str | Path) -> nn.Module:
     return model
 
 
-def _unfit(named: str | Path, kind: Any, told: str) -> StoreError:
+def _unfit(named: str | Path, kind: Any, why: str) -> StoreError:
     return StoreError(
-        f"{named} does not load as {kind.__name__} ({told})",
+        f"{named} does not load as {kind.__name__} ({why})",
         wanted="the whole folder of a network of that class",
         advice="Pass a network of the class that was saved, or save it again",
     )

@@ -26,7 +26,7 @@ NOT_FINITE = "it receives NaN or infinite values"
 
 
 def proven(layer: Layer, call: Call) -> dict[str, Reading] | str:
-    """What each weight of a layer multiplied in a call; or why that cannot be told."""
+    """What each weight of a layer multiplied in a call; or why that cannot be estimated."""
     try:
         weights = layer.weights()
         for readings in layer.readings(call):

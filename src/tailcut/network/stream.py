@@ -159,10 +159,10 @@ def _run(model: nn.Module, inputs: Inputs) -> Any:
     except Exception as cause:
         if out_of_memory(cause) or _ours(cause):
             raise
-        told = str(cause).strip().partition("\n")[0][:200].rstrip(".")
+        text = str(cause).strip().partition("\n")[0][:200].rstrip(".")
         raise DataError(
             f"{type(model).__name__} cannot run on {described(inputs)} "
-            f"({type(cause).__name__}: {told})",
+            f"({type(cause).__name__}: {text})",
             wanted="inputs of the shape and type that the network was trained on",
             advice="Check what the loader yields; calling the network on one batch shows where",
         ) from cause
@@ -221,13 +221,13 @@ def first_input(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def on_input(told: Mapping[nn.Module, Callable[[Tensor], object]]) -> Iterator[None]:
+def on_input(listeners: Mapping[nn.Module, Callable[[Tensor], object]]) -> Iterator[None]:
     """Tell someone what each module receives, as its first argument, before it runs."""
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        told[module]((*args, *kwargs.values())[0])
+        listeners[module]((*args, *kwargs.values())[0])
 
-    handles = [module.register_forward_pre_hook(hook, with_kwargs=True) for module in told]
+    handles = [module.register_forward_pre_hook(hook, with_kwargs=True) for module in listeners]
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ def load_weights(model: nn.Module, file: str | Path) -> nn.Module:
     """Load a weights file into a model, in place, strictly, and return the model.
 
     Names may differ by what wrappers put before them (`module.`, `_orig_mod.`, `model.`, `net.`),
-    if every name and shape then fits; `num_batches_tracked` may be missing. Both are told, by a
+    if every name and shape then fits; `num_batches_tracked` may be missing. Both are reported, by a
     `TailcutWarning`.
 
     Args:
@@ -128,9 +128,9 @@ def _misfit(path: Path, model: nn.Module, fit: Fit) -> StoreError:
         ("has no use for", fit.unknown),
         ("has other shapes for", fit.shapes),
     ]
-    told = "; ".join(f"{verb} {few(names)}" for verb, names in parts if names)
+    text = "; ".join(f"{verb} {few(names)}" for verb, names in parts if names)
     return StoreError(
-        f"{path} does not fit {type(model).__name__}: it {told}",
+        f"{path} does not fit {type(model).__name__}: it {text}",
         wanted="the state_dict of this very network",
         advice="Check the model's name and number of classes, or the weights file",
     )

@@ -28,7 +28,7 @@ class Gain:
         high: Upper end.
         n: Samples.
         given: After minus before, -1..1, on the given labels as they are.
-        before: Accuracy before, 0..1, on the given labels; None if unknown. No gain is told that
+        before: Accuracy before, 0..1, on the given labels; None if unknown. No gain is given that
             is larger than what is missing from 1, and no loss that is larger than this.
     """
 
@@ -66,7 +66,7 @@ class Gain:
 
     @property
     def possible(self) -> tuple[float, float, float]:
-        """Mean, lower and upper end as they can be: what is told, while the raw ones decide."""
+        """Mean, lower and upper end as they can be: what is shown, while the raw ones decide."""
         lowest, highest = (-1, 1) if self.before is None else (0 - self.before, 1 - self.before)
         mean, low, high = (
             min(max(each, lowest), highest) for each in (self.mean, self.low, self.high)
@@ -166,7 +166,7 @@ def _cross_fitted(scores: Scores, default: int, first: int, seed: int) -> tuple[
 
 
 def _wrong(scores: Scores, best: int, labels_N: Tensor) -> float:
-    """Share of wrong labels, as a candidate has it that tells of them at all."""
+    """Share of wrong labels, as a candidate has it that predicts them above chance."""
     if scores.wrong_C is None or not above_chance(scores.predictions_NC[:, best], labels_N):
         return 0.0
     return float(scores.wrong_C[best])

@@ -1,4 +1,4 @@
-"""Folds: every sample is judged by readouts that were fitted to the others."""
+"""Folds: every sample is evaluated by readouts that were fitted to the others."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class FoldMoments:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Samples that are judged by what is fitted to the other folds: LDA in R directions.
+    """Samples that are evaluated by what is fitted to the other folds: LDA in R directions.
 
     Memory: N x R and folds x R^2; each `Latent` holds two N x K.
 

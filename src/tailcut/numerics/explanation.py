@@ -23,7 +23,7 @@ _TEMPERATURES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 _PRIOR = 10.0
 """Pseudo-labels of each true class, wrong as often as all are and as often for each other class.
 
-With 50 labels of a class its own row is mostly told by them, with 5 by the average of all.
+With 50 labels of a class its own row mostly follows from them, with 5 by the average of all.
 """
 
 

@@ -34,7 +34,7 @@ class Estimate:
 
     Attributes:
         noise: Estimated label noise.
-        above_chance: Whether the features tell of the given labels at all.
+        above_chance: Whether the features predict the given labels above chance.
         temperature: Of what the readouts say.
         mean_confidence: The largest probability of a sample, on average.
     """
@@ -100,7 +100,7 @@ class Latent:
     def labels(self, evidence: float = 1.0) -> Tensor:
         """Labels to fit to (N x K), proportional to p(z | x) T[z, y]^evidence.
 
-        Features that remember the given label have told of it already, in p(z | x).
+        Features that remember the given label show it already, in p(z | x).
 
         Args:
             evidence: 1 counts the given label in full, which is the posterior; 0 not again.
@@ -114,7 +114,7 @@ class Latent:
 
     @property
     def above_chance(self) -> bool:
-        """Whether the features tell of the given labels at all, see `above_chance`."""
+        """Whether the features predict the given labels above chance, see `above_chance`."""
         return above_chance(self.probabilities_NK.argmax(1), self.given_N)
 
     @property
@@ -126,7 +126,7 @@ class Latent:
 
 
 def above_chance(predicted_N: Tensor, given_N: Tensor) -> bool:
-    """Whether predictions tell of the given labels at all.
+    """Whether predictions predict the given labels above chance.
 
     They are the given label more often than the commonest label is given, by three standard
     errors.

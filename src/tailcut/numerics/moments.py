@@ -17,7 +17,7 @@ from tailcut.numerics.statistics import Statistics, Sums
 class Moments(Statistics):
     """Mean, scatter and class sums of a stream of features, exact under any partition.
 
-    Everything that `Statistics` tells, of the samples that came so far. Sums are updated by the
+    Everything that `Statistics` holds, of the samples that came so far. Sums are updated by the
     pairwise formula of Chan, Golub & LeVeque (1983), so `merge` is associative: batches,
     shards, processes and machines combine to the same numbers up to rounding. Class sums are
     kept about the running mean, which keeps them accurate where the mean is a million times the

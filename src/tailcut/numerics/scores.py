@@ -59,7 +59,7 @@ class Scores:
 
     @classmethod
     def explained(cls, logits_NCK: Tensor, labels_N: Tensor, seed: int = 0) -> Scores:
-        """Each candidate judged under the label noise that it explains the labels best by.
+        """Each candidate under the label noise that it explains the labels best by.
 
         See `explanation.own_noise`.
 

@@ -97,7 +97,7 @@ class Spectrum:
     def effective_rank(self) -> float:
         """exp(-sum p log p), p the shares of the *eigenvalues*; 1..D.
 
-        Roy & Vetterli (2007) take p from singular values; RankMe does too. Ours weighs the
+        Roy & Vetterli (2007) take p from singular values; RankMe does too. Ours weights the
         tail less: see `entropy_rank_of_singular_values` for theirs.
         """
         return float(torch.exp(torch.special.entr(self.shares_D).sum()))

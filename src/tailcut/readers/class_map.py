@@ -39,11 +39,11 @@ def class_map(path: str) -> Classes:
         pairs = _FORMS[file.suffix.lower()](file.read_bytes().decode("utf-8-sig"))
         numbers = [_number(number) for _, number in pairs]
         names = [_name(name) for name, _ in pairs]
-    for told, values in (("the name", names), ("the number", numbers)):
+    for what, values in (("the name", names), ("the number", numbers)):
         twice = [value for value, count in Counter(values).items() if count > 1]
         if twice:
             raise SpecError(
-                f"{path} has {told} {twice[0]!r} {Counter(values)[twice[0]]} times",
+                f"{path} has {what} {twice[0]!r} {Counter(values)[twice[0]]} times",
                 wanted="one number for each class, and one class for each number",
                 advice="Correct the class map",
             )

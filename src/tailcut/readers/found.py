@@ -16,7 +16,7 @@ class Found:
         items: Tensors, images (what opens them), or texts.
         labels: Of each item: integers, or names of classes.
         kind: "tensor", "image" or "text".
-        keys: What tells each row to a person: a path, or its number in the file.
+        keys: What identifies each row for a person: a path, or its number in the file.
         names: Of the classes, in the order of their numbers, where the file says them.
         sorted_here: The numbers are no more than the order of the names in this folder.
         clean: True labels, where the file holds them.

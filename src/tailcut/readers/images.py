@@ -43,9 +43,9 @@ class Picture:
                 if not mode.startswith(("I", "F")):
                     return _converted(image, "L" if self.grey else "RGB")
         except Exception as cause:  # noqa: BLE001 damaged bytes lead Pillow to raise anything
-            told = " ".join(str(cause).split()).partition(" <_io.")[0] or type(cause).__name__
+            text = " ".join(str(cause).split()).partition(" <_io.")[0] or type(cause).__name__
             raise DataError(
-                f"{self.name} is damaged or no image ({told})",
+                f"{self.name} is damaged or no image ({text})",
                 wanted="an image that Pillow reads",
                 advice="Mend or remove it",
             ) from None
@@ -82,7 +82,7 @@ def _converted(image: Any, mode: str) -> Any:
 
 
 def _is_grey(source: Source) -> bool:
-    """By the first bytes alone; what cannot be opened is told when it is its turn."""
+    """By the first bytes alone; what cannot be opened is reported when it is its turn."""
     try:
         with _open(source) as image:
             return image.mode == "L"

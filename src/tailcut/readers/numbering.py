@@ -59,9 +59,9 @@ def _refuse_unequal(found: Found) -> None:
     if found.clean is not None:
         lengths["true labels"] = len(found.clean)
     if len(set(lengths.values())) > 1:
-        told = [f"{length} {what}" for what, length in lengths.items()]
+        counts = [f"{length} {what}" for what, length in lengths.items()]
         raise DataError(
-            f"{found.where} has {', '.join(told[:-1])} and {told[-1]}",
+            f"{found.where} has {', '.join(counts[:-1])} and {counts[-1]}",
             wanted="one label for each input",
             advice="Find the row that is missing: the labels after it belong to other inputs",
         )

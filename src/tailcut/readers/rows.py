@@ -25,7 +25,7 @@ class Rows(Dataset[Any]):
         kind: "tensor", "image" or "text".
         clean_N: True labels where the file holds them.
         class_names: Of the classes, in the order of their numbers, where they are known.
-        keys: What tells each row to a person: a path, or its number in the file; by default
+        keys: What identifies each row for a person: a path, or its number in the file; by default
             the number of the row.
     """
 
@@ -58,7 +58,7 @@ class Rows(Dataset[Any]):
 
     @property
     def class_count(self) -> int:
-        """K, as far as the data tells: one more than the largest label, or all that have a name."""
+        """K, as far as the data shows: one more than the largest label, or all that have a name."""
         return max(1 + int(self.labels_N.max()), len(self.class_names or ()))
 
     def true(self) -> Rows:

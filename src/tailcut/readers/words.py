@@ -61,9 +61,9 @@ def readable(
     except TailcutError:
         raise
     except Exception as cause:  # noqa: BLE001 damaged bytes lead libraries to raise anything
-        told = " ".join(str(cause).partition("\n")[0].split()) or type(cause).__name__
+        text = " ".join(str(cause).partition("\n")[0].split()) or type(cause).__name__
         raise SpecError(
-            f"{word!r} cannot be read ({told.rstrip('.')})", wanted=wanted, advice=advice
+            f"{word!r} cannot be read ({text.rstrip('.')})", wanted=wanted, advice=advice
         ) from None
 
 
@@ -90,9 +90,9 @@ def factory(word: str) -> Any:
     except (Exception, SystemExit) as cause:
         if out_of_memory(cause):
             raise
-        told = " ".join(str(cause).split())[:200].rstrip(".")
+        text = " ".join(str(cause).split())[:200].rstrip(".")
         raise SpecError(
-            f"{word!r} failed with {type(cause).__name__} ({told})",
+            f"{word!r} failed with {type(cause).__name__} ({text})",
             wanted="a factory that returns a network or batches",
             advice=f"To see where, run: python -c 'import {module_name} as m; m.{function}()'",
         ) from cause
@@ -136,10 +136,10 @@ def extra(module: str, name: str) -> Any:
         # compiled packages that do not fit torch raise anything
         import torch
 
-        told = str(cause).strip().partition("\n")[0] or type(cause).__name__
-        other = "torchvision" if "torchvision" in told else module
+        text = str(cause).strip().partition("\n")[0] or type(cause).__name__
+        other = "torchvision" if "torchvision" in text else module
         raise SpecError(
-            f"{module} is installed and cannot be imported ({told.rstrip('.')})",
+            f"{module} is installed and cannot be imported ({text.rstrip('.')})",
             wanted=f"{other} as built for torch {torch.__version__}",
             advice=f"Install releases of torch and {other} that belong together",
         ) from cause

@@ -103,10 +103,12 @@ def comparison(summary: Mapping[str, Any]) -> str:
         axes.set_ylim(-0.4, len(bars) - 0.2)
         axes.axis("off")
 
-    told = ", ".join(f"{name} {100 * accuracy:.1f} %" for name, accuracy in reversed(bars.items()))
+    message = ", ".join(
+        f"{name} {100 * accuracy:.1f} %" for name, accuracy in reversed(bars.items())
+    )
     return render(
         "bars",
-        f"Accuracy on true labels: {told}.",
+        f"Accuracy on true labels: {message}.",
         draw,
         height=4 + 44 * len(bars),
         margins=(0, 0, 0, 0),
@@ -146,7 +148,7 @@ def _lines(summary: Mapping[str, Any]) -> list[Line]:
     curve = summary.get("curve") or {}
     ranks = curve.get("ranks") or []
     lines = []
-    for key, name, colour, judged in (
+    for key, name, colour, part in (
         ("given", "given", GIVEN, "holdout"),
         ("clean", "true", CLEAN, "clean"),
     ):
@@ -165,13 +167,13 @@ def _lines(summary: Mapping[str, Any]) -> list[Line]:
             if value is not None and not math.isnan(value)
         }
         if known:
-            untouched = (summary.get(judged) or {}).get("before")
+            untouched = (summary.get(part) or {}).get("before")
             lines.append(Line(name, colour, known, untouched))
     return lines
 
 
 def _curve_in_words(lines: Sequence[Line], rank: int | None) -> str:
-    told = []
+    message = []
     for line in lines:
         best = max(line.accuracies, key=line.accuracies.__getitem__)
         words = f"on {line.name} labels best at rank {best}"
@@ -180,9 +182,9 @@ def _curve_in_words(lines: Sequence[Line], rank: int | None) -> str:
             words += f", {100 * line.accuracies[rank]:.1f} % at the cut"
         if line.untouched is not None:
             words += f", {100 * line.untouched:.1f} % untouched"
-        told.append(words)
+        message.append(words)
     cut = f"; cut at rank {rank}." if rank else "."
-    return "Accuracy over kept rank: " + "; ".join(told) + cut
+    return "Accuracy over kept rank: " + "; ".join(message) + cut
 
 
 def _thinned(last: int) -> list[int]:

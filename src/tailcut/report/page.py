@@ -50,7 +50,7 @@ def page(summary: Mapping[str, Any]) -> str:
     _check(summary)
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(percent=percent, points=points, number=number, share=_in_hundred)
-    environment.tests["told"] = _is_number
+    environment.tests["known"] = _is_number
     source = files("tailcut.report").joinpath("template.html").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         summary,

@@ -47,7 +47,7 @@ class Agreement:
         chance: What predictions that know nothing of the labels would reach with the same
             class frequencies: sum_k P(predicted k) P(given k).
         readable: What LDA on the network's own features agrees with, fitted to one half of a
-            sample and asked about the other; None where the share alone tells enough, or
+            sample and asked about the other; None where the share alone is enough, or
             where LDA cannot be fitted.
         renumbered: By predicted class the label that it should be read as, for the classes that
             move, if the predictions fit the labels far better so; else empty.
@@ -99,31 +99,31 @@ class Agreement:
         if self.renumbered:
             return False
         sure = _SURE * self._above_chance(self.chance + self._error(self.chance))
-        told = 0.0 if self.readable is None else self._above_chance(self.readable)
-        return self.kappa > min(sure, ENOUGH) and self.kappa >= ENOUGH * told
+        readable = 0.0 if self.readable is None else self._above_chance(self.readable)
+        return self.kappa > min(sure, ENOUGH) and self.kappa >= ENOUGH * readable
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The figures, for sentences."""
-        told = f"the network predicts {_percent(self.share)} of its {self.n} training labels"
-        told += f" (chance: {_percent(self.chance)})"
+        text = f"the network predicts {_percent(self.share)} of its {self.n} training labels"
+        text += f" (chance: {_percent(self.chance)})"
         if self.renumbered:
             moves = [f"{a} -> {b}" for a, b in sorted(self.renumbered.items())]
             shown = ", ".join(moves[:4]) + (", ..." if len(moves) > 4 else "")
-            told += f", and {_percent(self.after)} once its classes are renumbered ({shown})"
+            text += f", and {_percent(self.after)} once its classes are renumbered ({shown})"
         elif self.readable is not None:
-            told += f", where a linear readout of its features predicts {_percent(self.readable)}"
-        return told
+            text += f", where a linear readout of its features predicts {_percent(self.readable)}"
+        return text
 
     @property
     def doubt(self) -> str:
         """Why nothing is done, in one sentence; only where it does not fit."""
-        return f"{self.told}: it was not trained on these labels as they are read here. {CHECK}"
+        return f"{self.summary}: it was not trained on these labels as they are read here. {CHECK}"
 
     @property
     def probed(self) -> str:
         """What a cut is, where one is made all the same: a readout of features, no repair."""
-        return f"a linear probe rather than a repair, because {self.told}"
+        return f"a linear probe rather than a repair, because {self.summary}"
 
     def require(self) -> None:
         """Refuse to go on.
@@ -133,7 +133,7 @@ class Agreement:
         """
         if not self.fits:
             raise DataError(
-                self.told, wanted="a network that was trained on these labels", advice=CHECK
+                self.summary, wanted="a network that was trained on these labels", advice=CHECK
             )
 
     def _above_chance(self, share: float) -> float:

@@ -107,9 +107,9 @@ def issues_table(latent: Latent, numbers_N: Tensor, rate: float) -> pd.DataFrame
     score_N = latent.probabilities_NK.gather(1, given_N[:, None])[:, 0].clamp(0, 1)
     contradicted_N = predicted_N != given_N
     most = min(round(rate * len(score_N)), int(contradicted_N.sum()))
-    suspicion_N = torch.where(contradicted_N, score_N, 2)
+    doubt_N = torch.where(contradicted_N, score_N, 2)
     flagged_N = torch.zeros(len(score_N), dtype=torch.bool)
-    flagged_N[suspicion_N.argsort(stable=True)[:most]] = True
+    flagged_N[doubt_N.argsort(stable=True)[:most]] = True
     columns = (flagged_N, score_N, given_N, predicted_N)
     return pd.DataFrame(
         {name: column.numpy() for name, column in zip(COLUMNS, columns, strict=True)},
@@ -123,6 +123,6 @@ def _require_every_class(folds: FoldMoments) -> None:
     if alone_K.any():
         raise DataError(
             f"class {int(alone_K.int().argmax())} is in one fifth of the training data only",
-            wanted="a few samples of each class, so that each fifth can be judged by the others",
+            wanted="a few samples of each class, so that each fifth can be evaluated by the others",
             advice="Drop the classes that are hardly there, or bring more of their samples",
         )

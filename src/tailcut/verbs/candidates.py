@@ -45,7 +45,7 @@ class Cut:
     def describe(self, layers: str) -> str:
         """In words, with how many layers the filter reaches."""
         rank = f" at rank {self.rank}" if self.changes_features else ""
-        filtered = f", {self.filter.told(layers)}" if self.filter != UNTOUCHED else ""
+        filtered = f", {self.filter.describe(layers)}" if self.filter != UNTOUCHED else ""
         return f"{self.readout}{rank}{self.targets}{filtered}"
 
     def __str__(self) -> str:

@@ -67,7 +67,7 @@ class Diagnosis:
         views: What each view keeps and what it forgets.
         layers: Which layers the filters reach, and why not the others; None where no layer was
             to be filtered.
-        noise: Estimated label noise; None where it cannot be told: where labels are remembered
+        noise: Estimated label noise; None where it cannot be estimated: where labels are remembered
             under every view, where some class has hardly a sample, or for readout="project",
             which fits no labels.
         segregation: Whether the noise sits behind the signal; None without true training labels.
@@ -123,7 +123,9 @@ class Diagnosis:
         return runs.write_diagnosis(directory, self, self.to_dict(), config)
 
     def __repr__(self) -> str:
-        rate = "cannot be told" if self.noise is None else f"about {100 * self.noise.rate:.0f} %"
+        rate = (
+            "cannot be estimated" if self.noise is None else f"about {100 * self.noise.rate:.0f} %"
+        )
         memory = "" if self.memorisation is None else f", memorisation {self.memorisation:.2f}"
         return (
             f"Diagnosis({self.verdict}: {self.reason}; label noise {rate}{memory}, effective rank "

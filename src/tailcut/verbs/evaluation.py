@@ -81,7 +81,7 @@ class Evaluation:
             best = self.column(self.best)
             rate = float(self.scores.wrong_C[best])
             return Noise(rate, self.scores.transition_CKK[best].double())
-        known = self.estimate if self.preparation.tells_noise else None
+        known = self.estimate if self.preparation.estimates_noise else None
         return None if known is None else known.noise
 
     @property

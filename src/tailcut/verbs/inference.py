@@ -55,7 +55,7 @@ def infer(
         train: Read once.
         targets: Which labels to infer; the given ones are always there.
         seed: Of the views.
-        step: Told of every batch.
+        step: Called with every batch.
     """
     survey, model = preparation.survey, preparation.network(behind)
     folds = fold_moments(

@@ -1,4 +1,4 @@
-"""The dials of the verbs as one object, checked where it is made: before any work is done."""
+"""The options of the verbs as one object, checked where it is made: before any work is done."""
 
 from __future__ import annotations
 

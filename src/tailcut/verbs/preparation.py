@@ -90,10 +90,10 @@ class Preparation:
         return 1 - max([0, *(each.memorisation for each in self.screened if each.kept)])
 
     @property
-    def tells_noise(self) -> bool:
-        """Whether the noise can be told: under some view the network forgets what it remembers.
+    def estimates_noise(self) -> bool:
+        """Whether the noise can be estimated: under some view the network forgets its labels.
 
-        Without views the samples as they are must tell, and without a holdout the share of
+        Without views the samples as they are must show it, and without a holdout the share of
         their labels that is predicted, which is as much as can be remembered.
         """
         kept = [each.memorisation for each in self.screened if each.kept]

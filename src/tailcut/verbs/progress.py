@@ -11,7 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
 class Steps:
-    """Told which step is running; times it, and shows it where somebody is looking."""
+    """Called with the step that is running; times it, and shows it where somebody is looking."""
 
     def __init__(self, bar: Progress) -> None:
         self.seconds: dict[str, float] = {}
@@ -42,8 +42,8 @@ def steps(*, shown: bool) -> Iterator[Steps]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     silent = not (shown and console.is_terminal)
     with Progress(*columns, console=console, transient=True, disable=silent) as bar:
-        told = Steps(bar)
+        running = Steps(bar)
         try:
-            yield told
+            yield running
         finally:
-            told.close()
+            running.close()

@@ -101,7 +101,7 @@ class Repair:
 
     @property
     def noise(self) -> Noise | None:
-        """Estimated label noise; None where it cannot be told."""
+        """Estimated label noise; None where it cannot be estimated."""
         return self.diagnosis.noise
 
     @property

@@ -69,7 +69,7 @@ def to_dict(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]:
 
 
 def from_dict(summary: Mapping[str, Any], spectrum: Spectrum, head: Head) -> Diagnosis:
-    """What `to_dict` told of, but for the moments.
+    """What `to_dict` has, but for the moments.
 
     Args:
         summary: Its content.

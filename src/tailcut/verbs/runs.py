@@ -112,18 +112,18 @@ def _written_in(directory: Path) -> list[str]:
         files = _files(directory, store.read_json(directory / RESULT))
     except StoreError:
         return []
-    return [name for name, told in files.items() if _is(directory / name, told)]
+    return [name for name, known in files.items() if _is(directory / name, known)]
 
 
-def _is(path: Path, told: str) -> bool:
-    return path.is_file() and digest(path) == told
+def _is(path: Path, known: str) -> bool:
+    return path.is_file() and digest(path) == known
 
 
 def read(directory: str | Path) -> tuple[dict[str, Any], list[str]]:
     """The summary of a repair, and the names of its files, all of them as they were written.
 
     Tables and the page, which nothing reads back, may be missing; where they are changed, a
-    `TailcutWarning` tells so.
+    `TailcutWarning` says so.
 
     Raises:
         StoreError: Files that are missing, damaged, or of another run; or no repair.
@@ -138,7 +138,7 @@ def read(directory: str | Path) -> tuple[dict[str, Any], list[str]]:
             wanted="a directory that Repair.save or tailcut repair wrote",
             advice="Name another directory, or run the repair again",
         )
-    changed = [name for name, told in files.items() if not _is(directory / name, told)]
+    changed = [name for name, known in files.items() if not _is(directory / name, known)]
     for name in changed:
         if not name.endswith(_READ_BY_PEOPLE):
             raise _other(directory / name)
@@ -250,8 +250,8 @@ def save_spectrum(path: str | Path, spectrum: Spectrum, head: Head) -> None:
         "basis": spectrum.basis_DD,
         "mean": spectrum.mean_D,
     }
-    told = {"n": spectrum.n, "head": head.name, "classes": head.classes, "bias": int(head.bias)}
-    store.save_tensors(path, tensors, {key: str(value) for key, value in told.items()})
+    labels = {"n": spectrum.n, "head": head.name, "classes": head.classes, "bias": int(head.bias)}
+    store.save_tensors(path, tensors, {key: str(value) for key, value in labels.items()})
 
 
 def load_spectrum(path: str | Path) -> tuple[Spectrum, Head]:
@@ -260,12 +260,12 @@ def load_spectrum(path: str | Path) -> tuple[Spectrum, Head]:
     Raises:
         StoreError: No such file, or not written by tailcut.
     """
-    tensors, told = store.load_tensors(path), store.metadata_of(path)
+    tensors, labels = store.load_tensors(path), store.metadata_of(path)
     try:
         spectrum = Spectrum(
-            tensors["eigenvalues"], tensors["basis"], tensors["mean"], int(told["n"])
+            tensors["eigenvalues"], tensors["basis"], tensors["mean"], int(labels["n"])
         )
-        head = Head(told["head"], spectrum.width, int(told["classes"]), told["bias"] == "1")
+        head = Head(labels["head"], spectrum.width, int(labels["classes"]), labels["bias"] == "1")
     except (KeyError, ValueError) as cause:
         raise StoreError(
             f"{path} lacks {cause}",

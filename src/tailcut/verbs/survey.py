@@ -1,4 +1,4 @@
-"""What one pass with the untouched network tells, before anything is cut."""
+"""What one pass with the untouched network shows, before anything is cut."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def survey(
         clean_N: True labels of the training samples in their order, if known.
         device: To work on; the model's own if not given.
         seed: Of the samples drawn.
-        step: Told of every batch.
+        step: Called with every batch.
 
     Raises:
         HeadError: No head that gives the logits.

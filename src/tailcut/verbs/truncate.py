@@ -46,9 +46,9 @@ def _head_of_width(model: nn.Module, width: int, name: str | None) -> Head:
     }
     wanted = next(reversed(linear), "") if name is None else name
     if wanted not in linear:
-        told = "" if name is None else f" called {name!r}"
+        text = "" if name is None else f" called {name!r}"
         raise HeadError(
-            f"{type(model).__name__} has no linear layer{told} that reads {width} features",
+            f"{type(model).__name__} has no linear layer{text} that reads {width} features",
             wanted="the head whose input features the spectrum describes",
             advice=f"Name it with head=...; of this width it has {', '.join(linear)}"
             if linear

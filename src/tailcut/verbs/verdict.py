@@ -78,18 +78,16 @@ def _unseen(evaluation: Evaluation, options: Options) -> Decision:
         return Decision("cut", best, f"{described}, as asked for: {_UNCHECKED}")
     estimate = evaluation.estimate
     if estimate is None:
-        doubt = "without held-out labels no cut can be judged"
+        doubt = "without held-out labels nothing shows whether a cut gains"
     elif not estimate.above_chance:
-        doubt = "the features tell too little of the training labels to judge a cut by them"
+        doubt = "the features say too little about the training labels to cut by them"
     else:
         found = f"{_percent(estimate.noise.rate)} of the training labels look wrong"
         if gains_unseen(estimate.noise.rate):
             return Decision("cut", best, f"{described}: {_UNCHECKED}; {found}")
         doubt = f"{found}, too few to cut without held-out labels"
-        if not evaluation.preparation.tells_noise:
-            doubt = (
-                "how many labels are wrong cannot be told where the network remembers them so well"
-            )
+        if not evaluation.preparation.estimates_noise:
+            doubt = "how many labels are wrong is unknown, as the network remembers them so well"
     return Decision("unknown", evaluation.untouched, f"{doubt}; {_BRING}")
 
 

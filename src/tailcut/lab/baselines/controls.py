@@ -52,7 +52,7 @@ def batchnorm_alone(subject: Subject) -> float:
 def of_inputs(problem: Problem, batch_size: int = 256) -> Subject:
     """A network whose features are the inputs: untrained softmax regression.
 
-    What is fitted to it tells how far one comes without any trained feature.
+    What is fitted to it shows how far one comes without any trained feature.
     """
     network = build("linear", tuple(problem.train.inputs.shape[1:]), problem.classes).eval()
     parts = (problem.train, problem.holdout, problem.test)

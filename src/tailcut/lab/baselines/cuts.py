@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject
 from tailcut.network.batches import read
 from tailcut.network.stream import accuracy, device_of, own_copy
@@ -21,7 +21,7 @@ _PROXY_FIT = 0.99
 _NEIGHBOURS = 10
 
 
-@competitor("CUTS", images_only=True, place=16)
+@baseline("CUTS", images_only=True, place=16)
 def cuts(subject: Subject) -> float:
     """CUTS: corruption as a direction in weight space, subtracted (Mozafari et al., 2511.18660).
 

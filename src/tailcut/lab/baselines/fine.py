@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from tailcut.lab.baselines.masc import directions
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject, folded
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
 
 
-@competitor("FINE + LDA", place=14)
+@baseline("FINE + LDA", place=14)
 def fine_refit(subject: Subject) -> float:
     """FINE filter (Kim et al., NeurIPS 2021), then LDA on the labels it keeps.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject, linear
 
 
-@competitor("LIP / LASER head", place=13)
+@baseline("LIP / LASER head", place=13)
 def head_svd(subject: Subject) -> float:
     """LIP / LASER: the head's weight cut to its leading singular triples (2505.16159, 2312.13558).
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Classifier, Subject, linear
 
 _MASC_SHARES = (1, 0.75, 0.99)
 
 
-@competitor("MASC, last layer", folds=False, place=11)
+@baseline("MASC, last layer", folds=False, place=11)
 def masc(subject: Subject) -> float:
     """MASC: nearest class subspace by angle (Ketha & Ramaswamy 2025).
 
@@ -33,7 +33,7 @@ def masc(subject: Subject) -> float:
     return subject.best([classifier(share) for share in _MASC_SHARES])
 
 
-@competitor("VeLPIC", place=12)
+@baseline("VeLPIC", place=12)
 def velpic(subject: Subject) -> float:
     """VeLPIC: MASC of rank 1 as a linear head (Ketha & Ramaswamy 2025).
 

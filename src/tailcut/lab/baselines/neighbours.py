@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject
 
 _NEIGHBOURS = 5
 
 
-@competitor("5 nearest neighbours", folds=False, place=7)
+@baseline("5 nearest neighbours", folds=False, place=7)
 def nearest_neighbours(subject: Subject) -> float:
     """Majority of the 5 nearest training features by cosine (as in Ketha & Ramaswamy 2025)."""
     features_ND, given_N = subject.train_features

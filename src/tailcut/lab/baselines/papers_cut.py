@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject
 from tailcut.numerics.curve import geometric_ranks
 from tailcut.numerics.readout import Readout
 from tailcut.numerics.spectrum import Spectrum
 
 
-@competitor("paper's cut", place=1)
+@baseline("paper's cut", place=1)
 def papers_cut(subject: Subject) -> float:
     """The own head behind the leading directions of the penultimate features, nothing else.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject, folded, linear
 from tailcut.numerics.moments import Moments
 from tailcut.numerics.readout import Readout
@@ -16,7 +16,7 @@ from tailcut.numerics.readout import Readout
 _RIDGE_PENALTIES = (1e-6, 1e-3, 1e-1)
 
 
-@competitor("ridge refit", place=2)
+@baseline("ridge refit", place=2)
 def ridge_refit(subject: Subject) -> float:
     """Least squares on the given labels, all directions, penalty by the holdout."""
     return subject.best(
@@ -24,7 +24,7 @@ def ridge_refit(subject: Subject) -> float:
     )
 
 
-@competitor("logistic refit", place=3)
+@baseline("logistic refit", place=3)
 def logistic_refit(subject: Subject) -> float:
     """scikit-learn's LogisticRegression on the given labels, C by the holdout."""
     return subject.best([linear(*head) for head in logistic_heads(*subject.train_features)])
@@ -55,13 +55,13 @@ def logistic_heads(features_ND: Tensor, given_N: Tensor) -> Iterator[tuple[Tenso
         yield weight_KD.double() / scale, bias_K.double()
 
 
-@competitor("LDA refit", place=4)
+@baseline("LDA refit", place=4)
 def lda_refit(subject: Subject) -> float:
     """LDA on the given labels of the training samples as they are, all directions."""
     return subject.accuracy(folded(Readout.lda(subject.moments)))
 
 
-@competitor("LDA on the holdout", place=5)
+@baseline("LDA on the holdout", place=5)
 def lda_on_holdout(subject: Subject) -> float:
     """LDA fitted on the holdout itself, which the network has not learned, all directions."""
     features_ND, given_N = subject.holdout_features
@@ -70,7 +70,7 @@ def lda_on_holdout(subject: Subject) -> float:
     return subject.accuracy(folded(readout))
 
 
-@competitor("nearest mean", place=6)
+@baseline("nearest mean", place=6)
 def nearest_mean(subject: Subject) -> float:
     """Nearest class mean in all directions."""
     return subject.accuracy(folded(Readout.centroid(subject.moments)))

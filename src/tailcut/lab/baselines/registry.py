@@ -2,7 +2,7 @@
 
 A baseline maps the features of a trained network to predictions, or changes its weights; none
 trains the network again. A setting that a paper leaves open is chosen by the accuracy on the
-noisy holdout. One is added by a function in a file of this package, below `@competitor(...)`.
+noisy holdout. One is added by a function in a file of this package, below `@baseline(...)`.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ def _place(entry: Baseline) -> float:
     return entry.place
 
 
-COMPETITORS: Registry[Baseline] = Registry("tailcut.lab.baselines", "baseline", _place)
+BASELINES: Registry[Baseline] = Registry("tailcut.lab.baselines", "baseline", _place)
 """Methods that may help, by name."""
 
 CONTROLS: Registry[Baseline] = Registry("tailcut.lab.baselines", "control", _place)
 """Changes to the network that must not help, by name."""
 
 
-def competitor(
+def baseline(
     name: str, *, folds: bool = True, images_only: bool = False, place: float = math.inf
 ) -> Callable[[Method], Method]:
     """A decorator that registers the function below it; see `Baseline`."""
 
     def registered(method: Method) -> Method:
-        COMPETITORS[name] = Baseline(method, folds, images_only, place)
+        BASELINES[name] = Baseline(method, folds, images_only, place)
         return method
 
     return registered

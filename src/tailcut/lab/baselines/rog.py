@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Batches
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject, folded
 from tailcut.lab.training.networks import Block, Encoder
 from tailcut.network.batches import read
@@ -23,20 +23,20 @@ _KEPT = 0.7
 """Of each class, in the draw and in the concentration step."""
 
 _TRUSTED = 0.5
-"""Of the holdout: the half that the layers are weighed by."""
+"""Of the holdout: the half that the layers are weighted by."""
 
 _FLOOR = 1e-10
 """Added to every probability, as in the authors' code."""
 
 
-@competitor("RoG, last layer", place=9)
+@baseline("RoG, last layer", place=9)
 def rog(subject: Subject) -> float:
     """RoG on the penultimate layer alone, which fits into the network's own head."""
     readout = robust_gaussians(*subject.train_features, subject.head.classes)
     return subject.accuracy(folded(readout))
 
 
-@competitor("RoG, ensemble of layers", folds=False, images_only=True, place=10)
+@baseline("RoG, ensemble of layers", folds=False, images_only=True, place=10)
 def rog_ensemble(subject: Subject) -> float:
     """RoG as its paper has it: the classifiers of all layers, mixed by the noisy holdout.
 

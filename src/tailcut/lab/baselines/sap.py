@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject
 from tailcut.network.batches import read
 from tailcut.network.filters import Filter, truncate_layers
@@ -19,7 +19,7 @@ _TRUSTED = 1000
 """Training samples of least loss, whose inputs tell the directions."""
 
 
-@competitor("SAP", images_only=True, place=8)
+@baseline("SAP", images_only=True, place=8)
 def sap(subject: Subject) -> float:
     """SAP: scaled activation projection (Kodge et al., AAAI 2025).
 

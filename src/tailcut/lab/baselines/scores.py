@@ -20,12 +20,12 @@ def aled(subject: Subject) -> Tensor:
     """ALED: adaptive label error detection (Chaudhry et al., 2601.10084), on penultimate features.
 
     Returns:
-        See `suspicion`.
+        See `probability_wrong`.
     """
-    return suspicion(*subject.train_features, subject.head.classes)
+    return probability_wrong(*subject.train_features, subject.head.classes)
 
 
-def suspicion(features_ND: Tensor, given_N: Tensor, classes: int) -> Tensor:
+def probability_wrong(features_ND: Tensor, given_N: Tensor, classes: int) -> Tensor:
     """Probability (N,) that a label is wrong, by Gaussian classes in few directions.
 
     Features are projected on what the class means differ in and on one random direction; each
@@ -81,4 +81,4 @@ def _log_density(projected_NR: Tensor, of_class_N: Tensor) -> Tensor:
 
 
 SCORES: dict[str, Callable[[Subject], Tensor]] = {"ALED": aled}
-"""Suspicion (N,) of the training labels, larger is worse, by name."""
+"""Scores (N,) of the training labels, larger is worse, by name."""

@@ -8,7 +8,7 @@ from itertools import product
 import torch
 from torch import Tensor, nn
 
-from tailcut.lab.baselines.registry import competitor
+from tailcut.lab.baselines.registry import baseline
 from tailcut.lab.baselines.subject import Subject
 from tailcut.lab.training.records import State
 from tailcut.network.batches import read
@@ -25,12 +25,12 @@ DAMPENINGS = (0.1, 1.0)
 """lambda of SSD: 1 by default, less forgets more."""
 
 
-@competitor("SSD on the audit's suspects", images_only=True, place=15)
+@baseline("SSD on the audit's suspects", images_only=True, place=15)
 def ssd(subject: Subject) -> float:
     """SSD on the training samples whose labels the audit suspects (Foster et al., AAAI 2024).
 
-    alpha and lambda by the noisy holdout. Unlearning needs to be told what is to be forgotten; it
-    is told by the best label score at hand, which is tailcut's own.
+    alpha and lambda by the noisy holdout. Unlearning needs a list of what is to be forgotten; it
+    comes from the best label score at hand, which is tailcut's own.
     """
     return accuracy(forgotten(subject, subject.suspected), subject.test)
 

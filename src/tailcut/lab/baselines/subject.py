@@ -78,7 +78,7 @@ class Subject:
         """Which training labels (N,) the audit calls wrong."""
         return torch.from_numpy(self.issues["is_label_issue"].to_numpy(copy=True))
 
-    def judged_by(self, test: Batches) -> Subject:
+    def evaluated_on(self, test: Batches) -> Subject:
         """The same network on other test batches; what was measured on the others is kept."""
         twin = replace(self, test=test)
         shared = {name: found for name, found in vars(self).items() if name in _OF_TRAINING}

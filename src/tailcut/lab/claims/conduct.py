@@ -30,7 +30,7 @@ def conduct(
         study: All of it.
         directory: Where an interrupted study goes on from: checkpoint and probes so far.
         device: To work on; "auto": a GPU if there is one where this runs.
-        on_epoch: Told of every epoch.
+        on_epoch: Called with every epoch.
 
     Raises:
         StoreError: See `require_own`.
@@ -74,5 +74,5 @@ def _repaired(done: Experiment) -> Probe:
         progress=False,
     )
     clean = fix.summary["clean"]
-    told = {name: fix.summary[name] for name in ("verdict", "readout", "rank", "strength")}
-    return {**told, "before": clean["before"], "after": clean["after"]}
+    known = {name: fix.summary[name] for name in ("verdict", "readout", "rank", "strength")}
+    return {**known, "before": clean["before"], "after": clean["after"]}

@@ -54,7 +54,7 @@ def epochs_by_ranks(probes: Sequence[Probe], fit: str = "given", kind: str = "te
 
 
 def draw_tests(
-    axes: Any, places: Sequence[float], rows: Sequence[Sequence[Test]], told: str
+    axes: Any, places: Sequence[float], rows: Sequence[Sequence[Test]], label: str
 ) -> None:
     """A line for each statistic with its intervals, over places on a logarithmic scale."""
     for tests, colour in zip(rows, _COLOURS, strict=False):
@@ -67,7 +67,7 @@ def draw_tests(
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{place:g}" for place in places])
     axes.set_xticks([], minor=True)
-    axes.set_xlabel(told)
+    axes.set_xlabel(label)
     axes.figure.legend(loc="outside lower center", frameon=False, fontsize=7)
 
 
@@ -156,11 +156,11 @@ def _recovery(axes: Any, results: Results) -> None:
 
 
 def _stability(axes: Any, results: Results) -> None:
-    """Accuracy against how far from its best point the dial stands."""
+    """Accuracy against the distance of the option from its best value."""
     grid = np.geomspace(0.4, 2.5, 25)
     for label, colour, read in (
-        ("rank of the paper's cut", _COLOURS[0], _rank_dial),
-        ("epoch of stopping", _COLOURS[1], _epoch_dial),
+        ("rank of the paper's cut", _COLOURS[0], _rank_curve),
+        ("epoch of stopping", _COLOURS[1], _epoch_curve),
     ):
         rows = []
         for record in results.of(results.preset.base):
@@ -170,7 +170,7 @@ def _stability(axes: Any, results: Results) -> None:
             rows.append((missed - values[best]).tolist())
         _line(axes, grid.tolist(), rows, label, colour)
     axes.set_xscale("log", base=2)
-    axes.set(xlabel="dial, in units of its best setting", ylabel="points lost")
+    axes.set(xlabel="option, in units of its best value", ylabel="points lost")
     axes.legend(frameon=False)
 
 
@@ -223,12 +223,12 @@ _DRAWN: dict[str, Callable[[Any, Results], None]] = {
 }
 
 
-def _rank_dial(record: Record) -> tuple[list[int], list[float]]:
+def _rank_curve(record: Record) -> tuple[list[int], list[float]]:
     probe = record.probes[-1]
     return probe["ranks"], probe["own"]["test"]
 
 
-def _epoch_dial(record: Record) -> tuple[list[int], list[float]]:
+def _epoch_curve(record: Record) -> tuple[list[int], list[float]]:
     epochs = record.epochs
     return [each.epoch for each in epochs], [each.test for each in epochs]
 

@@ -22,7 +22,7 @@ class Test:
         values: One for each seed.
         threshold: Fixed before anything was run.
         below: The claim needs it below the threshold; else above.
-        counts: Whether the verdict depends on it; else it is told for comparison.
+        counts: Whether the verdict depends on it; else it is there for comparison.
     """
 
     __test__ = False  # pytest looks for classes of this name

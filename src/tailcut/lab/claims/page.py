@@ -25,7 +25,7 @@ SOURCE = (
     "The claims are those of the abstract of arXiv 2603.02293v1, later withdrawn; the statistics, "
     "thresholds and protocols are ours. A test holds if the whole 95 % interval over the seeds "
     "(Student's) lies on the wanted side of the threshold. A claim is supported if all of its "
-    "tests hold, not supported if none does, else mixed; tests in brackets are told for "
+    "tests hold, not supported if none does, else mixed; tests in brackets are given for "
     "comparison and do not count."
 )
 
@@ -41,14 +41,14 @@ def settle(
 ) -> list[Finding]:
     """Run what is missing of a preset, test its claims, and write the page.
 
-    The models of known theory are told beside all claims, not beside some.
+    The models of known theory stand beside all claims, not beside some.
 
     Args:
         preset: Its studies.
         directory: Of `claims.md`, `claims.json` and a figure for each claim.
         studies: Of the studies' files; `directory/studies` if not given.
         device: See `study.conduct`.
-        on_done: Told of every study that ends.
+        on_done: Called with every study that ends.
         engine: Where the trainings run; processes of this machine if not given.
     """
     wanted = preset.studies()
@@ -75,8 +75,8 @@ def write(
     for name, text in drawn.items():
         store.write_text(directory / f"{name}.svg", text)
     store.write_text(directory / "claims.md", page(results, found, theory))
-    told = [summary(each) for each in (*found, *theory)]
-    store.write_json(directory / "claims.json", {"schema": store.SCHEMA, "findings": told})
+    findings = [summary(each) for each in (*found, *theory)]
+    store.write_json(directory / "claims.json", {"schema": store.SCHEMA, "findings": findings})
 
 
 def page(results: Results, found: Sequence[Finding], theory: Sequence[Finding]) -> str:
@@ -89,8 +89,8 @@ def page(results: Results, found: Sequence[Finding], theory: Sequence[Finding]) 
         lines += [*table(finding.tests), "", f"![{finding.name}]({finding.name}.svg)"]
     lines += ["", "## Controls", "", *control_table(results)]
     lines += ["", "## Accuracy through training, at every rank", ""]
-    told = "Least squares on the given labels in the leading directions, on true test labels"
-    lines += [f"{told}, seed {preset.seeds[0]}.", ""]
+    readout = "Least squares on the given labels in the leading directions, on true test labels"
+    lines += [f"{readout}, seed {preset.seeds[0]}.", ""]
     lines += ["![Accuracy by epoch and rank](epochs-ranks.svg)"]
     lines += ["", "## Where the theory is known"] if theory else []
     for finding in theory:

@@ -205,7 +205,7 @@ def with_seeds(chosen: Preset, seeds: Iterable[int]) -> Preset:
 def with_claims(chosen: Preset, claims: Iterable[str]) -> Preset:
     """Some of its claims, and no other study than these need.
 
-    Without C5 nothing is repaired: only C5 tells what a repair reaches, and it takes as long as
+    Without C5 nothing is repaired: only C5 asks what a repair reaches, and it takes as long as
     the training.
 
     Raises:

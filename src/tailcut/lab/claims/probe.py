@@ -28,7 +28,7 @@ PERMUTATIONS = 39
 
 @torch.no_grad()
 def probe(network: nn.Module, problem: Problem, *, seed: int = 0) -> Probe:
-    """Everything that one state of a network tells, as plain numbers.
+    """Everything that one state of a network shows, as plain numbers.
 
     Least-squares probes are fitted on given and on true training labels, on the leading
     directions, on the tail behind them, and on octaves (r, 2r] up to the last direction. A

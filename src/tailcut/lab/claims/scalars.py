@@ -1,4 +1,4 @@
-"""What one number each tells of the features of a network."""
+"""Single numbers that describe the features of a network."""
 
 from __future__ import annotations
 

@@ -48,12 +48,12 @@ class Axis:
 
     Attributes:
         name: Of the figures: "images" or "width".
-        told: In a sentence.
+        title: In a sentence.
         points: Those not run among them.
     """
 
     name: str
-    told: str
+    title: str
     points: tuple[Point, ...]
 
     @property
@@ -82,10 +82,10 @@ def settle(
         scale: Its studies.
         directory: Of `scale.md`, `scale.json`, and two figures for each claim.
         sizes: Training images to run; the widths are run with the base's. At other sizes what is
-            finished is told, and what is not is told as not run.
+            finished is on it, and what is not is said to be not run.
         studies: Of the studies' files; `directory/studies` if not given.
         device: See `study.conduct`.
-        on_done: Told of every study that ends.
+        on_done: Called with every study that ends.
         engine: Where the trainings run; processes of this machine if not given.
     """
     place = directory / "studies" if studies is None else studies
@@ -104,8 +104,8 @@ def measured(scale: Scale, records: dict[Study, Record]) -> list[Axis]:
     sizes = [(size, f"{size:_}".replace("_", " "), scale.of_size(size)) for size in scale.sizes]
     widths = [(width, name, scale.of_network(name)) for name, width in scale.widths]
     return [
-        Axis(name, told, tuple(_point(scale, records, *each) for each in places))
-        for name, told, places in (
+        Axis(name, title, tuple(_point(scale, records, *each) for each in places))
+        for name, title, places in (
             ("images", f"the number of training images ({base.network})", sizes),
             ("width", f"the width of the network ({base.train} training images)", widths),
         )
@@ -137,8 +137,8 @@ def write(
             text = epochs_by_ranks(record.probes)
             store.write_text(directory / f"{picture_of(axis, point)}.svg", text)
     store.write_text(directory / "scale.md", page(scale, axes))
-    told = {axis.name: [_plain(point) for point in axis.points] for axis in axes}
-    store.write_json(directory / "scale.json", {"schema": store.SCHEMA, **told})
+    points = {axis.name: [_plain(point) for point in axis.points] for axis in axes}
+    store.write_json(directory / "scale.json", {"schema": store.SCHEMA, **points})
 
 
 def _plain(point: Point) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def curve(axis: Axis, claim: int) -> str:
     tests = zip(*(each.tests for each in axis.of(claim)), strict=True)
     rows = [list(each) for each in tests if each[0].counts]
     places = [point.place for point in axis.run]
-    return as_svg(lambda axes: draw_tests(axes, places, rows, axis.told))
+    return as_svg(lambda axes: draw_tests(axes, places, rows, axis.title))
 
 
 def page(scale: Scale, axes: Sequence[Axis]) -> str:
@@ -169,13 +169,13 @@ def page(scale: Scale, axes: Sequence[Axis]) -> str:
     lines += [f"- {each}" for axis in axes for each in changes(axis)]
     lines += ["", SOURCE, "", _described(scale), ""]
     for axis in axes:
-        lines += [f"Verdicts over {axis.told}:", "", *verdicts(scale, axis), ""]
+        lines += [f"Verdicts over {axis.title}:", "", *verdicts(scale, axis), ""]
     claims = dict.fromkeys(finding.claim for axis in axes for p in axis.run for finding in p.found)
-    for claim, (name, told) in enumerate(zip(scale.preset.claims, claims, strict=False)):
-        lines += [f"## {name}: {told}", ""]
+    for claim, (name, statement) in enumerate(zip(scale.preset.claims, claims, strict=False)):
+        lines += [f"## {name}: {statement}", ""]
         for axis in axes:
             if axis.run:
-                lines += [f"Over {axis.told}:", "", *table(axis, claim), ""]
+                lines += [f"Over {axis.title}:", "", *table(axis, claim), ""]
                 lines += [f"![{name} over the {axis.name}]({name}-{axis.name}.svg)", ""]
     lines += ["## Accuracy through training, at every rank", ""]
     lines += ["Least squares on the given labels in the leading directions, on true test labels, "]
@@ -190,15 +190,15 @@ def page(scale: Scale, axes: Sequence[Axis]) -> str:
 def changes(axis: Axis) -> list[str]:
     """A sentence for each claim whose verdict changes along an axis, or one that none does."""
     if len(axis.run) < 2:
-        return [f"Over {axis.told} fewer than two points are run: nothing is said of a change."]
-    told = []
+        return [f"Over {axis.title} fewer than two points are run: nothing is said of a change."]
+    changes = []
     for claim, first in enumerate(axis.run[0].found):
         runs = _runs((f.verdict, p.label) for f, p in zip(axis.of(claim), axis.run, strict=True))
         if len(runs) > 1:
             parts = "; ".join(f"{verdict} at {', '.join(labels)}" for verdict, labels in runs)
-            told.append(f"The verdict on {first.name} changes with {axis.told}: {parts}.")
+            changes.append(f"The verdict on {first.name} changes with {axis.title}: {parts}.")
     first, last = axis.run[0].label, axis.run[-1].label
-    return told or [f"No verdict changes with {axis.told}, from {first} to {last}."]
+    return changes or [f"No verdict changes with {axis.title}, from {first} to {last}."]
 
 
 def _runs(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
@@ -217,8 +217,8 @@ def verdicts(scale: Scale, axis: Axis) -> list[str]:
     lines = _header(axis, ["claim"], axis.points)
     seeds = [str(len(point.seeds)) if point.found else "" for point in axis.points]
     for claim, name in enumerate(scale.preset.claims):
-        told = [f"**{p.found[claim].verdict}**" if p.found else "not run" for p in axis.points]
-        lines.append(f"| {name} | {' | '.join(told)} |")
+        cells = [f"**{p.found[claim].verdict}**" if p.found else "not run" for p in axis.points]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return [*lines, f"| seeds | {' | '.join(seeds)} |"]
 
 
@@ -256,5 +256,5 @@ def _described(scale: Scale) -> str:
         f"{base.data}, {100 * base.rate:.0f} % {base.noise} noise, {base.epochs} epochs of batches "
         f"of {base.batch_size}, largest learning rate {base.learning_rate}, {base.holdout} "
         f"held-out images as noisy, {base.test or 'all'} test images. A size or width with fewer "
-        "than two finished seeds is told as not run."
+        "than two finished seeds is said to be not run."
     )

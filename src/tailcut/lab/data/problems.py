@@ -1,4 +1,4 @@
-"""What an experiment trains on, may look at, and is judged by."""
+"""What an experiment trains on, may look at, and is evaluated on."""
 
 from __future__ import annotations
 

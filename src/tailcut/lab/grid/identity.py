@@ -37,7 +37,7 @@ def product(kind: type[Config], axes: Mapping[str, Sequence[Any]]) -> list[Confi
         parts = [("has no field", unknown), ("has no default for", lacking)]
         raise TailcutError(
             f"{kind.__name__} "
-            + " and ".join(f"{told} {', '.join(names)}" for told, names in parts if names),
+            + " and ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names),
             wanted=f"axes that are fields of it: {', '.join(known)}",
             advice="Name an axis for every field without default, and no other",
         )
@@ -62,8 +62,8 @@ def identity(config: Any) -> str:
             None, or lists and dicts of these.
     """
     values = {each.name: canonical(getattr(config, each.name), each.name) for each in _of(config)}
-    told = [_readable(name, value) for name, value in values.items()]
-    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", "-".join(part for part in told if part))
+    words = [_readable(name, value) for name, value in values.items()]
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", "-".join(part for part in words if part))
     digest = hashlib.sha256(_text(values).encode()).hexdigest()[:8]
     return "-".join(part for part in (readable[:80].strip("._-"), digest) if part)
 

@@ -88,7 +88,7 @@ class _Lane:
 
 
 def _begin(threads: int, owner: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner is told of it, and closes its lanes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner gets it, and closes its lanes
     torch.set_num_threads(threads)
     threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
 

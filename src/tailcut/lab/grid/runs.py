@@ -34,7 +34,7 @@ def run(
         work: A function at the top of a module, from a config to a dict of numbers, texts, arrays.
         directory: Of the files.
         engine: Where they run; processes of this machine if not given.
-        on_done: Told of every run that ends here, with the content of its file.
+        on_done: Called with every run that ends here, with the content of its file.
 
     Returns:
         Contents of the files in the order of the configs.
@@ -109,16 +109,16 @@ def _read(directory: str | Path, name: str, config: Any) -> Content:
     other = [key for key in ("schema", "id", "config") if content.get(key) != expected[key]]
     lacking = [key for key in expected if key not in content]
     if other or lacking:
-        told = f"lacks {', '.join(lacking)}" if lacking else f"has another {', '.join(other)}"
-        raise StoreError(f"{path} {told}", wanted=wanted, advice=advice)
+        text = f"lacks {', '.join(lacking)}" if lacking else f"has another {', '.join(other)}"
+        raise StoreError(f"{path} {text}", wanted=wanted, advice=advice)
     return content
 
 
 def _tell(failed: dict[str, Exception], of: int, directory: Path) -> NoReturn:
     first, cause = next(iter(failed.items()))
-    told = str(cause).rstrip(".")
+    text = str(cause).rstrip(".")
     raise TailcutError(
-        f"{len(failed)} of {of} runs failed, the first of them {first} ({told})",
+        f"{len(failed)} of {of} runs failed, the first of them {first} ({text})",
         wanted="a result of every run",
         advice=f"The others are kept in {directory}: correct the cause and rerun, which tries only "
         "the failed ones again",

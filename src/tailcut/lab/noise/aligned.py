@@ -1,4 +1,4 @@
-"""Wrong labels that a mark in the input tells of."""
+"""Wrong labels that go with a mark in the input."""
 
 from __future__ import annotations
 

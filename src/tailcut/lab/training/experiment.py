@@ -78,7 +78,7 @@ def conduct(
         seed: Of the initial weights and the order of the samples.
         device: To train on.
         checkpoint: Where an interrupted training goes on from.
-        on_epoch: Told of every finished epoch.
+        on_epoch: Called with every finished epoch.
     """
     if isinstance(network, str):
         network = untrained(network, problem, seed=seed)

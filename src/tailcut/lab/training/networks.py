@@ -1,4 +1,4 @@
-"""Small networks with one width dial, for experiments that fit a laptop."""
+"""Small networks with one width option, for experiments that fit a laptop."""
 
 from __future__ import annotations
 

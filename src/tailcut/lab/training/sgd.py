@@ -39,7 +39,7 @@ def train(
         seed: Of the order of the samples, and of what the network draws by chance.
         checkpoint: A file written after every epoch; if it is there, training goes on from
             it, to the same numbers as without the interruption.
-        on_epoch: Told of every finished epoch, before it is written; what it looks at is the
+        on_epoch: Called with every finished epoch, before it is written; what it looks at is the
             network in that state.
 
     Raises:

@@ -95,9 +95,9 @@ def _in_two(rows: list[Row], path: str, *, tabs: bool) -> list[tuple[int, str, s
     """Text and label of rows without a header; tabs but the last belong to the text."""
     widths = {len(row) for _, row in rows}
     if widths != {2} and (not tabs or len(widths) == 1):
-        told = " or ".join(map(str, sorted(widths)))
+        found = " or ".join(map(str, sorted(widths)))
         raise SpecError(
-            f"{path} has {told} columns and no header",
+            f"{path} has {found} columns and no header",
             wanted="a header, or two columns: a text and a label",
             advice="Write a first row with the names of the columns",
         )
@@ -146,5 +146,5 @@ def _enclosed(cell: str) -> bool:
 
 
 def _told(row: list[str]) -> str:
-    told = ", ".join(repr(cell[:40]) for cell in row[:6])
-    return f"[{told}{', ...' if len(row) > 6 else ''}]"
+    cells = ", ".join(repr(cell[:40]) for cell in row[:6])
+    return f"[{cells}{', ...' if len(row) > 6 else ''}]"
