@@ -16,7 +16,6 @@ from tailcut.network.inputs import rows
 from tailcut.network.stream import first_input, logits_of, on_input
 
 _PROOF_SAMPLES = 8
-
 _LOOSEST = 0.02
 """Relative tolerance of the proof in half precision: wider, and any small layer would pass."""
 

@@ -72,29 +72,41 @@ def examine(
     step("folding and curves")
     made = fold(evaluation, decision.chosen)
     true = _true_labels(train, clean_N, clean_batches, found.head.classes)
-    diagnosis = Diagnosis(
+    measured = None if true is None else _on_true_labels(found.model, made.model, true)
+    diagnosis = _diagnosis(evaluation, decision, made, clean_batches, measured)
+    return Examined(replace(diagnosis, seconds=step.seconds), made.model)
+
+
+def _diagnosis(
+    evaluation: Evaluation,
+    decision: Decision,
+    made: Folded,
+    clean: Batches | None,
+    measured: BeforeAfter | None,
+) -> Diagnosis:
+    """All that was found, but for the seconds."""
+    found, preparation = evaluation.preparation.survey, evaluation.preparation
+    return Diagnosis(
         verdict=decision.verdict,
         reason=decision.reason,
         chosen=decision.chosen.cut,
         gain=decision.gain,
-        candidates=evaluation.table(decision.chosen, clean_batches),
-        curve=_curve(made, found.head, evaluation.holdout, clean_batches),
+        candidates=evaluation.table(decision.chosen, clean),
+        curve=_curve(made, found.head, evaluation.holdout, clean),
         head=found.head,
         spectrum=found.spectrum,
         references=reference_ranks(found.moments, found.spectrum),
         memorisation=found.memorisation,
         agreement=found.agreement,
-        views=evaluation.preparation.screened,
-        layers=evaluation.preparation.coverage,
+        views=preparation.screened,
+        layers=preparation.coverage,
         noise=evaluation.noise,
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(evaluation, decision),
-        clean=None if true is None else _on_true_labels(found.model, made.model, true),
-        seconds=step.seconds,
+        clean=measured,
         versions=versions(),
         moments=found.moments,
     )
-    return Examined(diagnosis, made.model)
 
 
 def _decided(
