@@ -15,7 +15,7 @@ class Scale:
     """The same claims at many sizes of one problem: each asks for the base study alone.
 
     Attributes:
-        preset: Its base is varied, and not repaired; its claims are text.
+        preset: Its base is varied, and not repaired.
         sizes: Training images, from few to many, on the base's network.
         widths: Networks from narrow to wide with the width of each, on the base's images.
     """
