@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Inputs
@@ -15,7 +14,7 @@ from tailcut.network.batches import Batch
 from tailcut.network.filters import UNTOUCHED, Filter, truncated_copy
 from tailcut.network.layer_moments import LayerMoments
 from tailcut.network.layer_statistics import Coverage
-from tailcut.network.views import VIEWS, View, Views, as_views
+from tailcut.network.views import View, Views, as_views, noise_for
 from tailcut.numerics.draws import torch_generator
 from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.scores import Scores
@@ -32,7 +31,6 @@ from tailcut.verbs.survey import Survey
 REFERENCE = TRUNCATIONS[-1]
 """Of the network that has forgotten most labels and still sees."""
 
-_NOISE = VIEWS["noise/4"]
 _COUNTED = 1024
 """Samples that the BatchNorm statistics behind a filter are taken on."""
 
@@ -141,14 +139,15 @@ def prepare(
     without a pass over the training data.
     """
     step("layers and views")
-    chosen = as_views(views, survey.sample[0].inputs)
-    deep = depth != "head"
-    layers = _layer_moments(survey, seed, needed=bool(chosen) or deep, noisy=deep)
+    inputs, deep = survey.sample[0].inputs, depth != "head"
+    chosen = as_views(views, inputs, survey.model)
+    noise = noise_for(inputs, survey.model) if deep else None
+    layers = _layer_moments(survey, noise, seed, needed=bool(chosen) or deep)
     if depth == "all" and not layers.grams:
         raise _nothing_to_filter(layers)
     reference = _truncated(survey, layers, REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
-    kinds = _kinds(layers, screened) if deep and layers.grams else []
+    kinds = _kinds(layers, screened, noise) if deep and layers.grams else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
     default = DEFAULT_FILTERS[kinds[0]] if kinds else UNTOUCHED
     if not survey.holdout:
@@ -177,30 +176,30 @@ def _losses(
     return losses, holdout
 
 
-def _kinds(layers: LayerMoments, screened: Sequence[Screened]) -> list[tuple[Filter, ...]]:
+def _kinds(
+    layers: LayerMoments, screened: Sequence[Screened], noise: View | None
+) -> list[tuple[Filter, ...]]:
     """Of filters, by whether noise makes the network forget; truncations if it takes none."""
     if not layers.noise_grams:
         return [TRUNCATIONS]
-    forgets = [each.memorisation <= MEMORY_CEILING for each in screened if each.view == _NOISE]
+    forgets = [each.memorisation <= MEMORY_CEILING for each in screened if each.view == noise]
     return kinds_of_filters(forgets=forgets[0] if forgets else None)
 
 
-def _layer_moments(survey: Survey, seed: int, *, needed: bool, noisy: bool) -> LayerMoments:
+def _layer_moments(survey: Survey, noise: View | None, seed: int, *, needed: bool) -> LayerMoments:
     layers = LayerMoments(
         survey.model, sum(map(len, survey.sample)), skip=[survey.head.name], seed=seed
     )
-    generator = torch_generator(seed, "noise in the inputs")
-    for batch in survey.sample if needed else ():
-        layers.update(batch.inputs, _noisy(batch.inputs, generator) if noisy else None)
+    if not needed:
+        return layers
+    if noise is None:
+        for batch in survey.sample:
+            layers.update(batch.inputs)
+        return layers
+    with noise.on(survey.model, torch_generator(seed, "noise in the inputs")) as see:
+        for batch in survey.sample:
+            layers.update(batch.inputs, see(batch.inputs))
     return layers
-
-
-def _noisy(inputs: Inputs, generator: torch.Generator) -> Inputs | None:
-    """None for inputs that take no noise, such as tokens."""
-    try:
-        return _NOISE(inputs, generator)
-    except DataError:
-        return None
 
 
 def _truncated(survey: Survey, layers: LayerMoments, chosen: Filter) -> nn.Module:

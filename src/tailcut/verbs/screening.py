@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from tailcut.network.batches import Batch
 from tailcut.network.stream import logits_of
-from tailcut.network.views import View
+from tailcut.network.view import View
+from tailcut.numerics.draws import torch_generator
 from tailcut.verbs.policy import views_kept
 from tailcut.verbs.survey import Survey, memorisation
-from tailcut.verbs.viewing import viewed
 
 _SCREENED_BATCHES = 4
 
@@ -66,13 +66,12 @@ def screen(
     plain_N = predicted(reference, sample)
     measured = []
     for view in views:
-        perturbed = viewed(sample, view, seed)
-        forgetful_N = predicted(reference, perturbed)
+        forgetful_N = predicted_under(view, reference, sample, seed)
         if survey.holdout:
-            unseen = _share(predicted(survey.model, viewed(survey.holdout, view, seed)), held_N)
+            unseen = _share(predicted_under(view, survey.model, survey.holdout, seed), held_N)
         else:
             unseen = _share(forgetful_N, labels_N)
-        agreement = _share(predicted(survey.model, perturbed), labels_N)
+        agreement = _share(predicted_under(view, survey.model, sample, seed), labels_N)
         measured.append((view, _share(forgetful_N, plain_N), memorisation(agreement, unseen)))
     kept = (
         views_kept([(content, m) for _, content, m in measured]) if choose else range(len(measured))
@@ -86,6 +85,13 @@ def screen(
 def predicted(model: nn.Module, batches: Sequence[Batch]) -> Tensor:
     """Predicted classes (N,), on the CPU."""
     return torch.cat([logits_of(model, batch.inputs).argmax(1).cpu() for batch in batches])
+
+
+def predicted_under(view: View, model: nn.Module, batches: Sequence[Batch], seed: int) -> Tensor:
+    """Predicted classes (N,) under a view, the same perturbations for the same seed."""
+    with view.on(model, torch_generator(seed, "views")) as see:
+        seen = (see(batch.inputs) for batch in batches)
+        return torch.cat([logits_of(model, inputs).argmax(1).cpu() for inputs in seen])
 
 
 def labels_of(batches: Sequence[Batch]) -> Tensor:

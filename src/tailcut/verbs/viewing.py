@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -56,15 +57,11 @@ def fold_moments(
     generator = torch_generator(seed, "views")
     moments = FoldMoments(head.width, head.classes)
     drawn = [view for _ in range(draws(n, views)) for view in views]
-    for batch, numbers_N in numbered(train, head.classes):
-        step("views of the training data")
-        seen = [view(batch.inputs, generator) for view in drawn] or [batch.inputs]
-        features = [head.features_and_logits(model, inputs)[0] for inputs in seen]
-        moments.update(torch.stack(features), batch.labels, numbers_N)
+    with ExitStack() as stack:
+        under = [stack.enter_context(view.on(model, generator)) for view in drawn]
+        for batch, numbers_N in numbered(train, head.classes):
+            step("views of the training data")
+            seen = [see(batch.inputs) for see in under] or [batch.inputs]
+            features = [head.features_and_logits(model, inputs)[0] for inputs in seen]
+            moments.update(torch.stack(features), batch.labels, numbers_N)
     return moments
-
-
-def viewed(batches: Sequence[Batch], view: View, seed: int) -> list[Batch]:
-    """The batches under a view, the same perturbations for the same seed."""
-    generator = torch_generator(seed, "views")
-    return [Batch(view(batch.inputs, generator), batch.labels, batch.index) for batch in batches]
