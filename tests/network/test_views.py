@@ -4,6 +4,8 @@ from functools import partial
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from network_reference import images, seeded
 from tailcut.errors import DataError
@@ -16,8 +18,13 @@ def told(call, *args):
     return str(caught.value)
 
 
+OF_IMAGES = ("flip", "shift", "flip+shift", "rotate")
+OF_NUMBERS = ("noise/4", "noise/2", "noise*3/4")
+OF_TABLES = ("swap/4", "swap/2")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", [*OF_IMAGES, *OF_NUMBERS])
 def test_a_view_keeps_shape_and_type(name, dtype):
     inputs = images(4, 16).to(dtype)
     seen = VIEWS[name](inputs, seeded())
@@ -26,7 +33,7 @@ def test_a_view_keeps_shape_and_type(name, dtype):
     assert not torch.equal(seen, inputs)
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", [*OF_IMAGES, *OF_NUMBERS])
 def test_a_view_is_that_of_its_generator_and_leaves_the_inputs(name):
     inputs = images(4, 16)
     before = inputs.clone()
@@ -125,10 +132,11 @@ def test_the_one_floating_tensor_of_a_dict_is_perturbed():
 @pytest.mark.parametrize(
     ("inputs", "names"),
     [
-        (images(4, 16), list(VIEWS)),
-        ({"pixel_values": images(4, 8)}, list(VIEWS)),
-        (images(4, 7), ["noise/4", "noise/2", "noise*3/4"]),
-        (torch.randn(4, 20), ["noise/4", "noise/2", "noise*3/4"]),
+        (images(4, 16), [*OF_IMAGES, *OF_NUMBERS]),
+        ({"pixel_values": images(4, 8)}, [*OF_IMAGES, *OF_NUMBERS]),
+        (images(4, 7), [*OF_NUMBERS]),
+        (torch.randn(4, 20), [*OF_NUMBERS, *OF_TABLES]),
+        (torch.randn(4, 1), [*OF_NUMBERS]),
     ],
 )
 def test_the_views_to_try_depend_on_the_form_of_the_inputs(inputs, names):
@@ -160,8 +168,8 @@ def test_a_callable_of_ones_own_sees_the_inputs_whole():
 
 def test_an_unknown_name_is_told_the_known_ones():
     assert told(as_views, ["shift", "blur"], images()) == (
-        "no view is called 'blur'; wanted 'auto' or some of flip, shift, flip+shift, rotate, "
-        "noise/4, noise/2, noise*3/4. Correct the name, or pass a callable of (inputs, generator)."
+        f"no view is called 'blur'; wanted 'auto' or some of {', '.join(VIEWS)}. "
+        "Correct the name, or pass a callable of (inputs, generator)."
     )
 
 
@@ -192,3 +200,39 @@ def test_a_view_of_images_refuses_vectors():
         "inputs of shape (4, 20) for a view of images; wanted (samples, channels, height, width). "
         "Choose a view of noise, or pass a callable of (inputs, generator)."
     )
+
+
+@given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 99))
+def test_a_swap_permutes_a_share_of_the_columns_and_no_other(rows, columns, seed):
+    table = torch.randn(rows, columns, generator=seeded(seed))
+    swapped = VIEWS["swap/4"](table, seeded(seed))
+    assert torch.equal(swapped.sort(0).values, table.sort(0).values)
+    changed = int((swapped != table).any(0).sum())
+    assert changed <= max(1, round(columns / 4))
+    assert torch.equal(swapped, VIEWS["swap/4"](table, seeded(seed)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("name", "columns"), [("swap/4", 5), ("swap/2", 10)])
+def test_a_swap_changes_its_share_of_a_table_and_leaves_the_inputs(name, columns, dtype):
+    table = torch.randn(50, 20, generator=seeded()).to(dtype)
+    before = table.clone()
+    swapped = VIEWS[name](table, seeded())
+    assert (swapped.shape, swapped.dtype) == (table.shape, dtype)
+    assert int((swapped != table).any(0).sum()) == columns
+    assert not torch.equal(swapped, VIEWS[name](table, seeded(1)))
+    assert torch.equal(table, before)
+
+
+def test_a_swap_of_images_is_refused():
+    assert told(VIEWS["swap/4"], images(4, 8), seeded()) == (
+        "inputs of shape (4, 3, 8, 8) for a view of tables; wanted (samples, columns). "
+        "Choose another view, or pass a callable of (inputs, generator)."
+    )
+
+
+def test_a_floating_attention_mask_is_no_input_to_perturb():
+    inputs = {"states": torch.randn(3, 4, 2), "attention_mask": torch.ones(3, 4)}
+    seen = VIEWS["noise/2"](inputs, seeded())
+    assert torch.equal(seen["attention_mask"], inputs["attention_mask"])
+    assert not torch.equal(seen["states"], inputs["states"])

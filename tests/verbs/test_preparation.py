@@ -98,15 +98,33 @@ def test_without_views_the_untouched_layers_are_tried_too(memoriser):
     assert UNTOUCHED not in prepared(memoriser, views=[], depth="all").filters
 
 
-def test_inputs_that_take_no_noise_are_truncated_only():
+class OneHot(torch.nn.Module):
+    def forward(self, tokens_NT):
+        return torch.nn.functional.one_hot(tokens_NT, 50).float().mean(1)
+
+
+def of_tokens(first, width):
     torch.manual_seed(0)
     model = torch.nn.Sequential(
-        torch.nn.EmbeddingBag(50, 8), torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+        first, torch.nn.Linear(width, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
     ).eval()
     tokens = torch.randint(0, 50, (60, 5), generator=torch.Generator().manual_seed(0))
     labels = torch.arange(60) % 3
     found = survey(model, [(tokens, labels)], None, device=None, seed=0, step=lambda _: None)
-    preparation = prepare(found, "auto", "auto", seed=0, step=lambda _: None)
+    return prepare(found, "auto", "auto", seed=0, step=lambda _: None)
+
+
+def test_inputs_that_take_no_noise_are_truncated_only():
+    preparation = of_tokens(OneHot(), 50)
+    assert not preparation.screened
     assert not preparation.layers.noise_grams
     assert not any(each.denoising for each in preparation.tried)
     assert preparation.default == Filter(3_000)
+
+
+def test_noise_on_an_embedding_tells_whether_layers_are_denoised():
+    preparation = of_tokens(torch.nn.EmbeddingBag(50, 8), 8)
+    assert set(preparation.layers.noise_grams) == set(preparation.layers.grams) != set()
+    (shaken,) = (each for each in preparation.screened if each.name == "embedding*2")
+    forgets = shaken.memorisation <= MEMORY_CEILING
+    assert all(bool(each.denoising) == forgets for each in preparation.tried[1:])

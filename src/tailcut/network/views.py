@@ -58,15 +58,15 @@ def _names_for_tokens(inputs: Inputs, model: nn.Module | None) -> list[str]:
     if isinstance(inputs, Tensor) and not embedded:
         return []  # counts, for all that is known
     vocabulary = UNKNOWN if model is None else Vocabulary.of(model)
-    names = ["tokens/8", "tokens/4", "span/4"] if hides(inputs, vocabulary) else []
-    names += ["embedding/2", "embedding", "embedding*2"] if embedded else []
+    names = ["tokens/4", "tokens/2", "tokens*3/4", "span/2"] if hides(inputs, vocabulary) else []
+    names += ["embedding", "embedding*2", "embedding*4"] if embedded else []
     return names + (["dropout"] if model is not None and dropouts(model) else [])
 
 
 def noise_for(inputs: Inputs, model: nn.Module) -> View | None:
     """The view by which layers are denoised: on tokens that are embedded, else on numbers."""
     if token_ids(inputs) is not None:
-        return VIEWS["embedding"] if embeds(model, inputs) else None
+        return VIEWS["embedding*2"] if embeds(model, inputs) else None
     try:
         floating_of(inputs)
     except DataError:
@@ -121,12 +121,13 @@ VIEWS = {
         View("noise*3/4", gaussian(3 / 4)),
         View("swap/4", swapped(1 / 4)),
         View("swap/2", swapped(1 / 2)),
-        hiding("tokens/8", scattered(1 / 8)),
         hiding("tokens/4", scattered(1 / 4)),
-        hiding("span/4", span(1 / 4)),
-        _embedding("embedding/2", 1 / 2),
+        hiding("tokens/2", scattered(1 / 2)),
+        hiding("tokens*3/4", scattered(3 / 4)),
+        hiding("span/2", span(1 / 2)),
         _embedding("embedding", 1),
         _embedding("embedding*2", 2),
+        _embedding("embedding*4", 4),
         InsideView(
             "dropout",
             unperturbed,

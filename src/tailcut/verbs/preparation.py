@@ -12,6 +12,7 @@ from tailcut._typing import Inputs
 from tailcut.errors import DataError
 from tailcut.network.batches import Batch
 from tailcut.network.filters import UNTOUCHED, Filter, truncated_copy
+from tailcut.network.inside_views import InsideView
 from tailcut.network.layer_moments import LayerMoments
 from tailcut.network.layer_statistics import Coverage
 from tailcut.network.views import View, Views, as_views, noise_for
@@ -20,6 +21,7 @@ from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.scores import Scores
 from tailcut.verbs.policy import (
     DEFAULT_FILTERS,
+    DENOISINGS,
     MEMORY_CEILING,
     TRUNCATIONS,
     filters_for_readouts,
@@ -30,6 +32,9 @@ from tailcut.verbs.survey import Survey
 
 REFERENCE = TRUNCATIONS[-1]
 """Of the network that has forgotten most labels and still sees."""
+
+REFERENCE_OF_TEXTS = DENOISINGS[-1]
+"""The same where noise is added to an embedding: truncation leaves its memory (docs/LOG.md)."""
 
 _COUNTED = 1024
 """Samples that the BatchNorm statistics behind a filter are taken on."""
@@ -145,7 +150,8 @@ def prepare(
     layers = _layer_moments(survey, noise, seed, needed=bool(chosen) or deep)
     if depth == "all" and not layers.grams:
         raise _nothing_to_filter(layers)
-    reference = _truncated(survey, layers, REFERENCE)
+    inside = isinstance(noise, InsideView) and bool(layers.noise_grams)
+    reference = _truncated(survey, layers, REFERENCE_OF_TEXTS if inside else REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
     kinds = _kinds(layers, screened, noise) if deep and layers.grams else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
