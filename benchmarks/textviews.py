@@ -2,7 +2,8 @@
 
 Two cases, both for development (see `settings.py`):
 
-* `movies`: MiniLM on movie reviews, the development setting with fewer texts;
+* `movies`: the first two layers of MiniLM on movie reviews: the development setting with fewer
+  texts and a smaller network, which a core trains in minutes;
 * `sst2`: a small BERT trained from scratch on sentences of the Stanford Sentiment Treebank (Socher
   et al. 2013; `sst2/train.tsv` under $TAILCUT_DATA), words as tokens, with dropout.
 
@@ -46,7 +47,7 @@ from tailcut.lab.training.recipe import Recipe
 from tailcut.network.stream import logits_of
 from tailcut.network.weights import load_weights
 
-_TEXT = SETTINGS["movies-minilm-symmetric-30"].recipe
+_TEXT = replace(SETTINGS["movies-minilm-symmetric-30"].recipe, epochs=9)
 _FEWER = {"train": 2_000, "holdout": 500, "test": 1_000}
 _TOKENS, _MOST = 40, 8_000
 """Words of a sentence, and words known, at most."""
@@ -91,6 +92,12 @@ def _texts(lines: list[str], numbers: dict[str, int]) -> Texts:
     return Texts(ids, torch.tensor([int(line.split("\t")[1]) for line in lines]))
 
 
+def _first_layers(network: Any, layers: int = 2) -> nn.Module:
+    network.bert.encoder.layer = network.bert.encoder.layer[:layers]
+    network.config.num_hidden_layers = layers
+    return network
+
+
 def _bert(vocabulary: int) -> nn.Module:
     sys.modules.setdefault("torchvision", None)  # pyright: ignore[reportArgumentType] as `minilm`
     from transformers import BertConfig, BertForSequenceClassification
@@ -111,7 +118,7 @@ def case(name: str, rate: float, seed: int) -> Case:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "movies":
-            return Case(movies(rate=rate, seed=seed, **_FEWER), minilm((), 2), _TEXT)
+            return Case(movies(rate=rate, seed=seed, **_FEWER), _first_layers(minilm((), 2)), _TEXT)
         return Case(sst2(rate=rate, seed=seed), _bert(4 + _MOST), _SCRATCH)
 
 

@@ -140,8 +140,9 @@ def test_a_shuffling_loader_without_an_index_cannot_be_audited(model):
         (
             {"views": ["mirror"]},
             "no view is called 'mirror'; wanted 'auto' or some of flip, shift, flip+shift, rotate, "
-            "noise/4, noise/2, noise*3/4. Correct the name, or pass a callable of (inputs, "
-            "generator).",
+            "noise/4, noise/2, noise*3/4, swap/4, swap/2, tokens/4, tokens/2, tokens*3/4, span/2, "
+            "embedding, embedding*2, embedding*4, dropout. Correct the name, or pass a callable of "
+            "(inputs, generator).",
         ),
     ],
 )

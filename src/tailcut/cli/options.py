@@ -86,7 +86,8 @@ class Cutting:
     Attributes:
         clean: DATA with true labels, to report on and never to choose by.
         views: auto, or names with commas between them: flip, shift, flip+shift, rotate,
-            noise/4, noise/2, noise*3/4; none for none.
+            noise/4, noise/2, noise*3/4, swap/4, swap/2; tokens/4, tokens/2, tokens*3/4, span/2,
+            embedding, embedding*2, embedding*4, dropout; none for none.
         depth: head (the penultimate features only), all (every layer) or auto.
         readout: READOUT, how classes are read off the kept directions.
         rank: Directions to keep, or auto.
