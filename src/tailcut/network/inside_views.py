@@ -128,7 +128,7 @@ def embedding_noise(deviations: float) -> During:
 
 
 def _of_tokens(output: Tensor, inputs: Inputs) -> Tensor:
-    """Rows of an embedding's output without those of padding, where that is told."""
+    """Rows of an embedding's output without those of padding, where that is known."""
     mask = inputs.get(MASK) if isinstance(inputs, Mapping) else None
     fits = mask is not None and mask.shape == output.shape[:-1] and bool((mask > 0).any())
     return output[mask > 0] if fits and mask is not None else output
@@ -136,7 +136,7 @@ def _of_tokens(output: Tensor, inputs: Inputs) -> Tensor:
 
 @contextmanager
 def _on_embedding(
-    model: nn.Module, inputs: Inputs, told: Callable[..., Tensor | None]
+    model: nn.Module, inputs: Inputs, change: Callable[..., Tensor | None]
 ) -> Iterator[None]:
     """Hook the embedding that is called with the token numbers, whatever others there are."""
     ids = token_ids(inputs)
@@ -145,7 +145,7 @@ def _on_embedding(
         received = (*args, *kwargs.values())[0]
         same = ids is not None and received.numel() == ids.numel()
         if same and ids is not None and torch.equal(received.reshape(ids.shape), ids):
-            return told(module, args, output)
+            return change(module, args, output)
         return None
 
     handles = [

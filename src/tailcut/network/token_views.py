@@ -1,7 +1,7 @@
 """Views of texts: some of their tokens hidden, alone or a few in a row.
 
-Word dropout is from Iyyer et al. (2015), "Deep unordered composition rivals syntactic methods for
-text classification", section 3.1; hidden spans from Joshi et al. (2020), "SpanBERT".
+Word dropout is from Iyyer et al. (ACL 2015), section 3.1, on deep averaging networks; hidden spans
+from Joshi et al. (2020), "SpanBERT".
 """
 
 from __future__ import annotations

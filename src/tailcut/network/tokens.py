@@ -20,7 +20,7 @@ _NEARLY_ALL = 0.9
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a network tells of its token numbers, as far as it does.
+    """What is known of a network's token numbers.
 
     Attributes:
         mask: The token that stands for a hidden one; None if unknown.
@@ -42,7 +42,7 @@ class Vocabulary:
 
 
 UNKNOWN = Vocabulary()
-"""Nothing told."""
+"""Nothing is known."""
 
 
 def _number(sources: Sequence[object], name: str) -> int | None:

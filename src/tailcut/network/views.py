@@ -36,7 +36,7 @@ def auto_views(inputs: Inputs, model: nn.Module | None = None) -> list[View]:
 
     Args:
         inputs: A batch.
-        model: The network, which tells whether integers are tokens; without it nothing is tried
+        model: The network, which shows whether integers are tokens; without it nothing is tried
             that happens inside it.
     """
     names = _names_for_tokens(inputs, model)

@@ -50,12 +50,12 @@ def screen(
 
     m compares agreement with the given labels under the view on training samples and on
     unseen ones *under the same view*. Without held-out samples the reference stands in for
-    the unseen: a truncated network has forgotten most labels, so where the untouched one
+    the unseen: a filtered network has forgotten most labels, so where the untouched one
     agrees with them more often, it remembers.
 
     Args:
         survey: Of the untouched network.
-        reference: A strongly truncated copy of it.
+        reference: A strongly truncated copy of it; of text networks a denoised one.
         views: To measure.
         seed: Of the perturbations.
         choose: Keep the best four that pass, if any; else all of them, as the caller asked for
