@@ -48,9 +48,9 @@ _INTRODUCTION = """\
 
 `python benchmarks/study.py page` writes this page, its figures and the table of the README from
 the files in `benchmarks/results/study`. Accuracy on true test labels, %, mean ± standard deviation
-over seeds. Every network has learned its noisy labels by heart. tailcut and the baselines choose with
-noisy held-out labels; the oracle chooses its epoch, and "best baseline that folds" its method, by the
-true test labels, which nobody has.
+over seeds. Every network has learned its noisy labels by heart. tailcut and the baselines choose
+with noisy held-out labels; the oracle chooses its epoch, and "best baseline that folds" its method,
+by the true test labels, which nobody has.
 
 Rules and numbers of tailcut may be made with the development settings in view; validation settings
 only report (`benchmarks/settings.py`). An *easy* setting, of which a linear classifier of the raw

@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GLOSSARY = dict(
-    re.findall(
-        r"^\| ([a-z ]+) \| ([a-z, ]+) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
-    )
-)
+ROW = re.compile(r"^\| ([a-z ]+) \| ([a-z, ]+) \| [a-z]", re.MULTILINE)
+GLOSSARY = dict(ROW.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
 PAGES = [
     *(ROOT / "src").rglob("*.py"),
     *(ROOT / "src").rglob("*.html"),

@@ -25,7 +25,7 @@ from tailcut.verbs.candidates import (
 )
 from tailcut.verbs.inference import Inferred, infer
 from tailcut.verbs.options import Options
-from tailcut.verbs.policy import TARGETS, UNSEEN_TARGETS, default_of
+from tailcut.verbs.policy import TARGETS, UNSEEN_TARGETS, default_of, gains_unseen
 from tailcut.verbs.preparation import Holdout, Preparation
 from tailcut.verbs.targets import GIVEN
 
@@ -74,7 +74,10 @@ class Evaluation:
 
     @property
     def noise(self) -> Noise | None:
-        """By the best candidate and the held-out labels, else by inference; None if unknown."""
+        """By the best candidate and the held-out labels, else by inference; None if unknown.
+
+        Without a holdout a rate of less than a tenth is unknown.
+        """
         if self.scores is not None:
             assert self.scores.wrong_C is not None
             assert self.scores.transition_CKK is not None
@@ -82,7 +85,9 @@ class Evaluation:
             rate = float(self.scores.wrong_C[best])
             return Noise(rate, self.scores.transition_CKK[best].double())
         known = self.estimate if self.preparation.estimates_noise else None
-        return None if known is None else known.noise
+        if known is None or not gains_unseen(known.noise.rate):
+            return None  # a network that remembers its labels hides that they are wrong
+        return known.noise
 
     @property
     def estimate(self) -> Estimate | None:

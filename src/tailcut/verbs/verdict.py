@@ -85,7 +85,7 @@ def _unseen(evaluation: Evaluation, options: Options) -> Decision:
         found = f"{_percent(estimate.noise.rate)} of the training labels look wrong"
         if gains_unseen(estimate.noise.rate):
             return Decision("cut", best, f"{described}: {_UNCHECKED}; {found}")
-        doubt = f"{found}, too few to cut without held-out labels"
+        doubt = f"{found} by what the network has forgotten, too few to cut without held-out labels"
         if not evaluation.preparation.estimates_noise:
             doubt = "how many labels are wrong is unknown, as the network remembers them so well"
     return Decision("unknown", evaluation.untouched, f"{doubt}; {_BRING}")

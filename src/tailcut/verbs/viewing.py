@@ -52,7 +52,7 @@ def fold_moments(
         views: To see them under.
         n: Training samples; few are drawn several times.
         seed: Of the views.
-        step: Told of every batch.
+        step: Called with every batch.
     """
     generator = torch_generator(seed, "views")
     moments = FoldMoments(head.width, head.classes)
