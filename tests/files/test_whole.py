@@ -60,7 +60,7 @@ def test_an_interrupted_file_leaves_the_old_one_and_no_litter(tmp_path, old, by)
 def test_a_writer_that_runs_out_of_disk_in_its_own_way_is_understood(tmp_path):
     path = tmp_path / "c.pt"
     assert told(write_atomically, path, interrupted(RuntimeError("unexpected pos 64 vs 0"))) == (
-        f"{path} could not be written (unexpected pos 64 vs 0); wanted room on the disk and the "
+        f"{path} could not be written (unexpected pos 64 vs 0); wanted space on the disk and the "
         "right to write. Free some space, or write to another directory."
     )
 

@@ -71,10 +71,10 @@ def examine(
     evaluation, decision = _decided(found, train, options, step)
     step("folding and curves")
     made = fold(evaluation, decision.chosen)
+    diagnosis = _diagnosis(evaluation, decision, made, clean_batches)
     true = _true_labels(train, clean_N, clean_batches, found.head.classes)
     measured = None if true is None else _on_true_labels(found.model, made.model, true)
-    diagnosis = _diagnosis(evaluation, decision, made, clean_batches, measured)
-    return Examined(replace(diagnosis, seconds=step.seconds), made.model)
+    return Examined(replace(diagnosis, clean=measured, seconds=step.seconds), made.model)
 
 
 def _diagnosis(
@@ -82,9 +82,8 @@ def _diagnosis(
     decision: Decision,
     made: Folded,
     clean: Batches | None,
-    measured: BeforeAfter | None,
 ) -> Diagnosis:
-    """All that was found, but for the seconds."""
+    """All that was found, but for the accuracy on true labels and the seconds."""
     found, preparation = evaluation.preparation.survey, evaluation.preparation
     return Diagnosis(
         verdict=decision.verdict,
@@ -103,7 +102,7 @@ def _diagnosis(
         noise=evaluation.noise,
         segregation=_segregation(found.moments, found.spectrum),
         holdout=_held_out(evaluation, decision),
-        clean=measured,
+        clean=None,
         versions=versions(),
         moments=found.moments,
     )
