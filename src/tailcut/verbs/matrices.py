@@ -57,41 +57,33 @@ def fit_matrix(
     """Fit a readout to the true labels, as far as features and given labels tell of them.
 
     The labels are inferred by `Folds.latents` in half of the directions. Among ranks, four to an
-    octave, all directions are kept unless another rank leads by a standard error in the
-    out-of-fold log loss of the given labels, each rank under the noise that it explains them best
-    by (`Scores.explained`). Folds are drawn by the content of the rows: their order has no part,
-    and copies of a row lie in one fold.
+    octave, all directions are kept unless another rank leads by a standard error in out-of-fold
+    log loss of the given labels, each under the noise that it explains them best by
+    (`Scores.explained`). Folds are drawn by the content of rows: order has no part.
 
     Args:
         features_ND: Finite, float64.
-        given_N: Labels 0..K-1, int64, noisy; every class has a sample.
+        given_N: Labels 0..K-1, noisy; every class has a sample.
         classes: K, at least 2.
         readout: A name in `numerics.fits.FITS`.
         rank: Directions to keep, or "auto".
         rounds: Of inference; 0 takes the labels as they are given.
 
     Raises:
-        DataError: Constant features, fewer samples than classes, an unknown readout, or a rank
-            outside 1..(directions that vary).
+        DataError: Constant features, too few samples, an unknown readout, or a rank too high.
     """
     numbers_N = torch.from_numpy(fingerprints(features_ND).view("int64"))
     folds = FoldMoments(features_ND.shape[1], classes)
-    folds.update(features_ND[None], given_N, numbers_N)
-    whole = folds.whole()
+    whole = folds.update(features_ND[None], given_N, numbers_N).whole()
     spectrum = Spectrum.of(whole)
     state = _inferred(folds, spectrum, rounds)
-    if state is None:
-        soft_NK = torch.nn.functional.one_hot(given_N, classes).double()
-        made = fits.fitted(readout, whole, "given", spectrum)
-    else:
-        soft_NK = state.labels()
-        made = fits.fitted(readout, folds.relabelled(whole, soft_NK), "latent", spectrum)
+    soft_NK = torch.nn.functional.one_hot(given_N, classes) if state is None else state.labels()
+    made = fits.fitted(readout, folds.relabelled(whole, soft_NK.double()), "latent", spectrum)
     ranks = geometric_ranks(made.max_rank) if rank == "auto" else made.ranks([rank])
-    scores = _judged(folds, spectrum, soft_NK, readout, ranks)
-    best, temperature, noise = _chosen(scores, len(ranks) - 1)
-    weight_KD, bias_K = made.scaled(1 / temperature).fold(ranks[best])
-    if state is not None:
-        noise = state.estimate.noise
+    scores = _judged(folds, spectrum, soft_NK.double(), readout, ranks)
+    best, heat, noise = _chosen(scores, len(ranks) - 1)
+    weight_KD, bias_K = made.scaled(1 / heat).fold(ranks[best])
+    noise = state.estimate.noise if state else noise
     return MatrixFit(weight_KD, bias_K, spectrum, ranks[best], rounds if state else 0, noise)
 
 
