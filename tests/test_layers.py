@@ -1,6 +1,7 @@
 """Arrows never point up: numerics, files <- network <- verbs <- lab <- cli.
 
-The readers of data files stand beside the network, and the lab reads through them too.
+The readers of data files stand beside the network, and the lab reads through them too. The faces
+are files of their own, one for each host package: on top, and imported by nobody.
 """
 
 import ast
@@ -20,6 +21,11 @@ MAY_IMPORT = {
     "lab": {"numerics", "files", "network", "readers", "verbs", "lab"},
 }
 FREE = {"_typing", "errors"}
+FACES = {
+    "sklearn": {"numerics", "readers", "verbs"},
+    "lightning": {"readers", "verbs"},
+    "transformers": {"readers", "verbs"},
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -40,6 +46,14 @@ def imported(path: Path) -> set[str]:
 def test_a_room_imports_only_what_lies_below_it(room):
     for path in (ROOT / room).rglob("*.py"):
         assert imported(path) <= MAY_IMPORT[room] | FREE, path
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_imports_verbs_and_is_imported_by_nobody(face):
+    own = ROOT / f"{face}.py"
+    assert imported(own) <= FACES[face] | FREE
+    for path in set(ROOT.rglob("*.py")) - {own}:
+        assert face not in imported(path), path
 
 
 @pytest.mark.parametrize("room", ["numerics"])

@@ -1,5 +1,7 @@
 """What the README says is run."""
 
+import copy
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -7,8 +9,21 @@ from pathlib import Path
 import pytest
 
 from tailcut.cli.main import COMMANDS, LAB_COMMANDS
+from tailcut.errors import TailcutWarning
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def hosts_in(block):
+    """The packages inside which its lines run."""
+    return re.findall(r"from tailcut\.(sklearn|lightning|transformers) import", block)
+
+
+def run(host, names):
+    (block,) = (each for each in BLOCKS if hosts_in(each) == [host])
+    exec(block, names)
+    return names
 
 
 def test_the_python_lines_run_as_they_stand(memoriser, tmp_path, monkeypatch, capsys):
@@ -19,11 +34,56 @@ def test_the_python_lines_run_as_they_stand(memoriser, tmp_path, monkeypatch, ca
         "train": problem.train.loader(),
         "holdout": problem.holdout.loader(),
     }
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(block, names)
+    for block in BLOCKS:
+        if not hosts_in(block):
+            exec(block, names)
     assert capsys.readouterr().out.startswith("Repair(cut: ")
     assert (tmp_path / "runs" / "mine" / "report.html").exists()
     assert next(iter(names["issues"])) == "is_label_issue"
+
+
+def test_the_lines_for_scikit_learn_run(memoriser):
+    train = memoriser.problem.train
+    names = {"features": train.inputs.flatten(1).numpy(), "labels": train.given.numpy()}
+    assert 0.3 < run("sklearn", names)["classifier"].noise_rate_ < 0.5
+
+
+@pytest.mark.filterwarnings("ignore:Starting from v1.9.0")  # of which logger Lightning takes
+def test_the_lines_for_lightning_run(memoriser, tmp_path, monkeypatch):
+    from lightning.pytorch import Trainer
+
+    from hosts import LightningNetwork
+
+    monkeypatch.chdir(tmp_path)
+    problem, network = memoriser.problem, copy.deepcopy(memoriser.network)
+    quiet = {
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+    }
+    names = {
+        "module": LightningNetwork(network.train(), rate=1e-5),
+        "train": problem.train.loader(),
+        "holdout": problem.holdout.loader(),
+        "Trainer": functools.partial(Trainer, **quiet),
+    }
+    with pytest.warns(TailcutWarning, match="memorises labels after epoch 1"):
+        probe = run("lightning", names)["probe"]
+    assert probe.repair_.verdict == "cut"
+
+
+def test_the_lines_for_hugging_face_run(memoriser, tmp_path):
+    from hosts import trainer
+
+    train, holdout = (
+        zip(each.inputs, each.given, strict=True)
+        for each in (memoriser.problem.train, memoriser.problem.holdout)
+    )
+    host = trainer(copy.deepcopy(memoriser.network), train, holdout, tmp_path, 2, rate=1e-5)
+    with pytest.warns(TailcutWarning, match="memorises labels after epoch 1"):
+        names = run("transformers", {"trainer": host})
+    assert names["probe"].repair_.verdict == "cut"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import tailcut
 
 OPTIONAL = ("sklearn", "matplotlib", "jinja2", "torchvision", "timm", "transformers", "datasets")
+OPTIONAL += ("lightning", "tailcut.sklearn", "tailcut.lightning", "tailcut.transformers")
 
 
 @pytest.mark.parametrize("name", tailcut.__all__)
