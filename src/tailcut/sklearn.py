@@ -88,7 +88,7 @@ class SpectralTruncationClassifier(ClassifierMixin, BaseEstimator):
 
         Raises:
             ValueError: NaN, infinities, shapes or labels that cannot be used, as scikit-learn
-                tells them.
+                names them.
             DataError: Labels of one class, constant features, or arguments out of range.
         """
         rank, rounds = _count(self.rank, 1, "rank", or_auto=True), _count(self.rounds, 0, "rounds")
@@ -180,7 +180,7 @@ class SpectralTruncation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             y: Not used.
 
         Raises:
-            ValueError: Features that cannot be used, as scikit-learn tells it.
+            ValueError: Features that cannot be used, as scikit-learn says it.
             DataError: One sample, constant features, or more components than directions vary.
         """
         del y
@@ -248,7 +248,7 @@ def _numpy(values: Any) -> Any:
 
 
 def _dense(X: Any) -> Array:
-    """An array that may be written, as torch wants it; of a sparse matrix, which is told."""
+    """An array that may be written, as torch wants it; of a sparse matrix with a warning."""
     if not sparse.issparse(X):
         return np.require(X, requirements="W")
     size = 8 * X.shape[0] * X.shape[1] / 2**20

@@ -25,7 +25,7 @@ __all__ = ["SpectralProbe"]
 class SpectralProbe(Probing, TrainerCallback):
     """Accuracy at each rank and memorisation after epochs, in the trainer's own log.
 
-    `trainer.add_callback(SpectralProbe(trainer))`: callbacks are not told their trainer, and only
+    `trainer.add_callback(SpectralProbe(trainer))`: callbacks do not know their trainer, and only
     a trainer can write to its log. Each look copies the network and takes one pass over the
     training and the evaluation samples, in their order; the training itself goes on bit for bit
     as without. Logged are `tailcut/rank_1` ... (held-out accuracy of least squares in so many

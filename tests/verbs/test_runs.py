@@ -154,15 +154,17 @@ def test_a_folder_in_the_place_of_a_file_stops_the_save_before_it_changes_anythi
     (tmp_path / "undo.safetensors" / "mine").touch()
     before = names(tmp_path)
     assert told(one[1].save, tmp_path) == (
-        f"{tmp_path}/undo.safetensors is a folder; wanted a place for the file of that name. Move it "
-        "away, or write to another directory."
+        f"{tmp_path}/undo.safetensors is a folder; wanted a place for the file of that name. Move "
+        "it away, or write to another directory."
     )
     assert names(tmp_path) == before
 
 
 def test_a_file_in_the_place_of_a_folder_stops_the_save_too(hub, tmp_path):
     (tmp_path / "repaired").write_text("mine")
-    assert told(hub[1].save, tmp_path).startswith(f"{tmp_path}/repaired is a file; wanted room for")
+    assert told(hub[1].save, tmp_path).startswith(
+        f"{tmp_path}/repaired is a file; wanted a place for"
+    )
     assert names(tmp_path) == {"repaired"}
 
 
@@ -235,8 +237,8 @@ def test_a_save_that_cannot_be_completed_is_no_run(one, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_finish", read_only)
     assert told(tailcut.load, tmp_path) == (
         f"a save into {tmp_path} was cut off and cannot be completed (Permission denied); wanted "
-        "the right to write there, and space on the disk. Make the folder writable, or load a copy of it that "
-        "is."
+        "the right to write there, and space on the disk. Make the folder writable, or load a "
+        "copy of it that is."
     )
 
 

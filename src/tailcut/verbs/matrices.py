@@ -80,7 +80,7 @@ def fit_matrix(
     soft_NK = torch.nn.functional.one_hot(given_N, classes) if state is None else state.labels()
     made = fits.fitted(readout, folds.relabelled(whole, soft_NK.double()), "latent", spectrum)
     ranks = geometric_ranks(made.max_rank) if rank == "auto" else made.ranks([rank])
-    scores = _judged(folds, spectrum, soft_NK.double(), readout, ranks)
+    scores = _scored(folds, spectrum, soft_NK.double(), readout, ranks)
     best, heat, noise = _chosen(scores, len(ranks) - 1)
     weight_KD, bias_K = made.scaled(1 / heat).fold(ranks[best])
     noise = state.estimate.noise if state else noise
@@ -99,7 +99,7 @@ def _inferred(folds: FoldMoments, spectrum: Spectrum, rounds: int) -> Latent | N
     return None
 
 
-def _judged(
+def _scored(
     folds: FoldMoments, spectrum: Spectrum, soft_NK: Tensor, readout: str, ranks: Sequence[int]
 ) -> Scores | None:
     """Of each rank, out of fold; None where some class is too rare for folds."""

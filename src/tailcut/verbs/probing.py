@@ -34,7 +34,7 @@ PER_OCTAVE = 2
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What one state of a network in training tells.
+    """What one state of a network in training shows.
 
     Attributes:
         epoch: How many epochs were complete.
@@ -207,9 +207,9 @@ class Probing:
     def _look(
         self, model: nn.Module, train: Batches, holdout: Batches, epoch: int
     ) -> dict[str, float]:
-        """What to log after an epoch; nothing where none is due, or where nothing can be told.
+        """What to log after an epoch; nothing where none is due, or where nothing can be measured.
 
-        What cannot be told in the middle of a training is a warning: the training goes on.
+        What cannot be measured in the middle of a training is a warning: the training goes on.
         """
         asked = self.epochs
         if epoch % asked if isinstance(asked, int) else epoch not in asked:
@@ -218,7 +218,7 @@ class Probing:
             with unnoticed(train, holdout):
                 seen = reading(model, train, holdout, epoch)
         except TailcutError as error:
-            _warn(f"nothing can be told of the network after epoch {epoch}: {error}")
+            _warn(f"nothing can be measured of the network after epoch {epoch}: {error}")
             return {}
         self.readings.append(seen)
         if self.alarm is None and seen.memorises:
@@ -241,8 +241,8 @@ class Probing:
             _warn(f"the trained network is not repaired: {error}")
 
 
-def _warn(told: str) -> None:
-    warnings.warn(told, TailcutWarning, stacklevel=4)
+def _warn(message: str) -> None:
+    warnings.warn(message, TailcutWarning, stacklevel=4)
 
 
 @contextmanager
