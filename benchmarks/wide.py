@@ -31,10 +31,10 @@ _BATCH = 32
 def main() -> None:
     """Measure each network in a child, so that memory is its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("networks", nargs="*", help=", ".join(NETWORKS))
     asked = parser.parse_args()
     print("network | images | pass s | layers s | filters s | ratio | MB before | MB")
-    for name in asked.networks:
+    for name in asked.networks or NETWORKS:
         with get_context("spawn").Pool(1) as child:
             told = child.apply(measured, (name,))
         print(f"{name} |", " | ".join(f"{value:.4g}" for value in told.values()), flush=True)

@@ -84,7 +84,7 @@ class Dual:
         rows_LL = self._all_GLL[g] if denoising else self._own_GMM[g]
         factor_L = rows_LL.new_full((len(rows_LL),), (denoising / scale) ** 0.5)
         factor_L[:own] = (max(1 - share, _LEAST) / scale) ** 0.5
-        total_LL = factor_L[:, None] * rows_LL * factor_L
+        total_LL = (factor_L[:, None] * rows_LL).mul_(factor_L)
         total_LL.diagonal().add_(share)
         said_LO = total_LL.new_zeros(len(total_LL), seen_MO.shape[1])
         said_LO[:own] = seen_MO / (factor_L[:own, None] * scale)

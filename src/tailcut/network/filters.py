@@ -22,6 +22,14 @@ _FLOOR = 1e-7
 _FLOOR_OF_NOISE = 1e-11
 """Of the white part relative to the noise, for a factor in float64."""
 
+_SCARCE = 1e-4
+"""Of the white part where noise is told from few rows: as the gentlest truncation (docs/LOG.md).
+
+With fewer rows than inputs some map keeps all inputs seen and undoes all changes seen, and says
+nothing of others; least squares without a penalty is worst where rows and inputs are as many
+(Hastie et al., Annals of Statistics 2022).
+"""
+
 _ROUNDED = 1e-5
 """Of all moments: a white part below this may not outweigh what products made negative."""
 
@@ -65,10 +73,17 @@ class Filter:
         return torch.stack([self._filtered(*each) for each in moments])
 
     def of(self, weight_GOP: Tensor, inputs: LayerInputs) -> Tensor:
-        """The same for the moments of a layer, by samples x samples where its rows are held."""
+        """The same for the moments of a layer, by samples x samples where its rows are held.
+
+        Where noise is told from few rows, layers are truncated at 10 000 or more strongly.
+        """
+        if self.denoising and inputs.noise is not None and inputs.second.scarce:
+            gentle = Filter(min(self.strength, 1 / _SCARCE), self.denoising)
+        else:
+            gentle = self
         if inputs.dual is not None:
-            return inputs.dual.filtered(weight_GOP, self._white, self.denoising)
-        return self(float64(weight_GOP), inputs.second_GPP, inputs.noise_GPP)
+            return inputs.dual.filtered(weight_GOP, gentle._white, gentle.denoising)
+        return gentle(float64(weight_GOP), inputs.second_GPP, inputs.noise_GPP)
 
     def _white(self, noisiness: float) -> float:
         """Share of the white part, with b N of this trace."""

@@ -28,8 +28,10 @@ class LayerMoments(LayerStatistics):
 
     The fused input projection of a self-attention counts as a Linear, by the attention's name.
     No tensor is added to in place: what is read, or derived by `frozen`, stays as it was.
-    Products are taken in the layer's own dtype (in half precision float32), sums in float64: a
-    filter only has to tell small directions from large ones, unlike the features' own tail.
+    P x P products are taken in the layer's own dtype (in half precision float32), sums in
+    float64: a filter only has to tell small directions from large ones, unlike the features' own
+    tail. Of wide layers, and where there are few samples, rows are held instead: at most 512,
+    fewer where all layers together would need more than a GiB.
     A layer is left alone, and named with the reason, if recomputing what it gives from what it
     receives does not give the same in every call, or if its weight is computed or shared.
 

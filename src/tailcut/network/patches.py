@@ -13,8 +13,11 @@ _PER_INPUT = 16
 _MANY = 8192
 """Patches that P x P products are taken of."""
 
-_ROWS, _FEWEST, _STEP = 1024, 64, 64
-"""Patches that are held of a layer with more than twice as many inputs: at most, at least."""
+_ROWS, _FEWEST, _STEP = 512, 64, 64
+"""Patches that are held of a wide layer: at most (docs/LOG.md), at least, and between."""
+
+_WIDE = 4
+"""A layer is wide with more inputs than so many times the rows that are held of it."""
 
 _BYTES = 2**30
 """Of what is held of all layers; more layers, or wider ones, have fewer rows each."""
@@ -30,7 +33,7 @@ def patches_wanted(weights: Mapping[str, Tensor]) -> dict[str, int]:
     sizes = range(_ROWS, _FEWEST, -_STEP)
     rows = next((size for size in sizes if _bytes(shapes.values(), size) <= _BYTES), _FEWEST)
     return {
-        name: rows if width > 2 * rows else min(_PER_INPUT * width, _MANY)
+        name: rows if width > _WIDE * rows else min(_PER_INPUT * width, _MANY)
         for name, (_, width) in shapes.items()
     }
 
@@ -38,9 +41,11 @@ def patches_wanted(weights: Mapping[str, Tensor]) -> dict[str, int]:
 def _bytes(shapes: Collection[tuple[int, int]], rows: int) -> int:
     """Inputs and changes: rows in float32 and their products in float64, or P x P ones."""
     wide = sum(
-        groups * (8 * rows * width + 40 * rows**2) for groups, width in shapes if width > 2 * rows
+        groups * (8 * rows * width + 40 * rows**2)
+        for groups, width in shapes
+        if width > _WIDE * rows
     )
-    return wide + sum(16 * groups * width**2 for groups, width in shapes if width <= 2 * rows)
+    return wide + sum(16 * groups * width**2 for groups, width in shapes if width <= _WIDE * rows)
 
 
 def draw(among: Tensor, wanted: int, generator: torch.Generator, axes: int = 1) -> Tensor:

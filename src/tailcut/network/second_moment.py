@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,31 +22,40 @@ class SecondMoment:
         parts: The rows (G x M x P each, in the layer's own type, at least float32), batch by
             batch; empty once there is a Gram matrix.
         summed_GPP: That (float64), of more rows; None while the rows are held.
+        rows: How many there were in all.
     """
 
     parts: tuple[Tensor, ...] = ()
     summed_GPP: Tensor | None = None
+    rows: int = 0
 
     def plus(self, rows_GMP: Tensor) -> SecondMoment:
         """With these rows, which the caller must not change later.
 
         Products are taken in the rows' type, sums in float64.
         """
+        rows = self.rows + rows_GMP.shape[1]
         if self.summed_GPP is not None:
-            return SecondMoment(summed_GPP=self.summed_GPP + _gram(rows_GMP))
+            return SecondMoment((), self.summed_GPP + _gram(rows_GMP), rows)
         parts = (*self.parts, rows_GMP)
-        if 2 * _count(parts) > rows_GMP.shape[2]:
-            return SecondMoment(summed_GPP=_gram(torch.cat(parts, 1)))
-        return SecondMoment(parts)
+        if 2 * rows > rows_GMP.shape[2]:
+            return SecondMoment((), _gram(torch.cat(parts, 1)), rows)
+        return SecondMoment(parts, None, rows)
 
     @property
     def held(self) -> int:
         """Rows M that are held; 0 with a Gram matrix."""
-        return _count(self.parts)
+        return 0 if self.summed_GPP is not None else self.rows
 
-    @cached_property
+    @property
+    def scarce(self) -> bool:
+        """Whether there are fewer than two rows for each input."""
+        each = self.parts[0] if self.summed_GPP is None else self.summed_GPP
+        return self.rows < 2 * each.shape[2]
+
+    @property
     def gram_GPP(self) -> Tensor:
-        """Sum of p p^T (G x P x P, float64)."""
+        """Sum of p p^T (G x P x P, float64); made anew each time while the rows are held."""
         return _gram(torch.cat(self.parts, 1)) if self.summed_GPP is None else self.summed_GPP
 
 
@@ -70,7 +78,3 @@ def _gram(rows_GMP: Tensor) -> Tensor:
     unit = unit_of(largest_of(rows_GMP))
     scaled_GMP = rows_GMP * (1 / unit)
     return float64(scaled_GMP.transpose(1, 2) @ scaled_GMP) * unit**2
-
-
-def _count(parts: tuple[Tensor, ...]) -> int:
-    return sum(each.shape[1] for each in parts)
