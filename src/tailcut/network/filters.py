@@ -23,7 +23,7 @@ _FLOOR_OF_NOISE = 1e-11
 """Of the white part relative to the noise, for a factor in float64."""
 
 _SCARCE = 1e-4
-"""Of the white part where noise is told from few rows: as the gentlest truncation (docs/LOG.md).
+"""Of the white part where noise is told from few rows: as the weakest truncation (docs/LOG.md).
 
 With fewer rows than inputs some map keeps all inputs seen and undoes all changes seen, and says
 nothing of others; least squares without a penalty is worst where rows and inputs are as many
@@ -78,12 +78,12 @@ class Filter:
         Where noise is told from few rows, layers are truncated at 10 000 or more strongly.
         """
         if self.denoising and inputs.noise is not None and inputs.second.scarce:
-            gentle = Filter(min(self.strength, 1 / _SCARCE), self.denoising)
+            chosen = Filter(min(self.strength, 1 / _SCARCE), self.denoising)
         else:
-            gentle = self
+            chosen = self
         if inputs.dual is not None:
-            return inputs.dual.filtered(weight_GOP, gentle._white, gentle.denoising)
-        return gentle(float64(weight_GOP), inputs.second_GPP, inputs.noise_GPP)
+            return inputs.dual.filtered(weight_GOP, chosen._white, chosen.denoising)
+        return chosen(float64(weight_GOP), inputs.second_GPP, inputs.noise_GPP)
 
     def _white(self, noisiness: float) -> float:
         """Share of the white part, with b N of this trace."""

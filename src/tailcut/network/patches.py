@@ -13,8 +13,11 @@ _PER_INPUT = 16
 _MANY = 8192
 """Patches that P x P products are taken of."""
 
-_ROWS, _FEWEST, _STEP = 512, 64, 64
-"""Patches that are held of a wide layer: at most (docs/LOG.md), at least, and between."""
+_ROWS = 512
+"""Patches that are held of a wide layer, at most (docs/LOG.md)."""
+
+_FEWEST, _STEP = 64, 64
+"""At least, and between what is tried."""
 
 _WIDE = 4
 """A layer is wide with more inputs than so many times the rows that are held of it."""
