@@ -23,7 +23,7 @@ _FLOOR_OF_NOISE = 1e-11
 """Of the white part relative to the noise, for a factor in float64."""
 
 _SCARCE = 1e-4
-"""Of the white part where noise is told from few rows: as the weakest truncation (docs/LOG.md).
+"""Of the white part where noise is known from few rows: as the weakest truncation (docs/LOG.md).
 
 With fewer rows than inputs some map keeps all inputs seen and undoes all changes seen, and says
 nothing of others; least squares without a penalty is worst where rows and inputs are as many
@@ -75,9 +75,9 @@ class Filter:
     def of(self, weight_GOP: Tensor, inputs: LayerInputs) -> Tensor:
         """The same for the moments of a layer, by samples x samples where its rows are held.
 
-        Where noise is told from few rows, layers are truncated at 10 000 or more strongly.
+        Where noise is known from few rows, layers are truncated at 10 000 or more strongly.
         """
-        if self.denoising and inputs.noise is not None and inputs.second.scarce:
+        if self.denoising and inputs.scarce:
             chosen = Filter(min(self.strength, 1 / _SCARCE), self.denoising)
         else:
             chosen = self

@@ -105,9 +105,9 @@ class LayerMoments(LayerStatistics):
         modules, unlike = layers_in(twin), dict[str, str]()
 
         def check(name: str, call: Call) -> None:
-            told = proven(modules[name], call)
-            if isinstance(told, str):
-                unlike.update({name + part: told for part in modules[name].weights()})
+            found = proven(modules[name], call)
+            if isinstance(found, str):
+                unlike.update({name + part: found for part in modules[name].weights()})
 
         with on_call({layer.module: partial(check, name) for name, layer in modules.items()}):
             logits_of(twin, rows(inputs, slice(_CHECKED)))
@@ -119,12 +119,12 @@ class LayerMoments(LayerStatistics):
         for name in unlike:
             self._skip(name, as_it_is.get(name, FIXED))
 
-    def _pass(self, inputs: Inputs, told: Callable[[str, Tensor], None]) -> None:
+    def _pass(self, inputs: Inputs, take: Callable[[str, Tensor], None]) -> None:
         """Tell of the patches (G x M x P) that each layer receives, call by call."""
         n = count(inputs)
 
         def watching(name: str, layer: Layer) -> Callable[[Call], None]:
-            return lambda call: self._receive(name, layer, call, n, told)
+            return lambda call: self._receive(name, layer, call, n, take)
 
         hooks = {
             layer.module: watching(name, layer)
@@ -135,7 +135,7 @@ class LayerMoments(LayerStatistics):
             logits_of(self.model, inputs)
 
     def _receive(
-        self, name: str, layer: Layer, call: Call, n: int, told: Callable[[str, Tensor], None]
+        self, name: str, layer: Layer, call: Call, n: int, take: Callable[[str, Tensor], None]
     ) -> None:
         readings = proven(layer, call)
         for part in layer.weights():
@@ -147,7 +147,7 @@ class LayerMoments(LayerStatistics):
                 continue
             patches_GMP = self._patches(full, readings[part], n)
             if torch.isfinite(patches_GMP).all():
-                told(full, patches_GMP)
+                take(full, patches_GMP)
             else:
                 self._skip(full, NOT_FINITE)
 

@@ -62,6 +62,11 @@ class LayerInputs:
         return Dual(self.second.parts, noise.parts)
 
     @property
+    def scarce(self) -> bool:
+        """Whether noise is known from fewer than two rows for each input."""
+        return self.noise is not None and self.noise.rows > 0 and self.second.scarce
+
+    @property
     def second_GPP(self) -> Tensor:
         """Second moment of the inputs, scaled to trace 1 in each group (G x P x P)."""
         return self.second.gram_GPP / self._scale_G[:, None, None]
