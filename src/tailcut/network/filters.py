@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tailcut._typing import Batches
 from tailcut.network.batchnorm import reestimate_batchnorm
 from tailcut.network.layer_moments import weights_of
-from tailcut.network.layer_statistics import LayerStatistics
+from tailcut.network.layer_statistics import LayerInputs, LayerStatistics
 from tailcut.network.layers import layers_in
 from tailcut.numerics.checks import float64
 
@@ -21,6 +21,14 @@ _FLOOR = 1e-7
 
 _FLOOR_OF_NOISE = 1e-11
 """Of the white part relative to the noise, for a factor in float64."""
+
+_SCARCE = 1e-4
+"""Of the white part where noise is known from few rows: as the weakest truncation (docs/LOG.md).
+
+With fewer rows than inputs some map keeps all inputs seen and undoes all changes seen, and says
+nothing of others; least squares without a penalty is worst where rows and inputs are as many
+(Hastie et al., Annals of Statistics 2022).
+"""
 
 _ROUNDED = 1e-5
 """Of all moments: a white part below this may not outweigh what products made negative."""
@@ -64,32 +72,53 @@ class Filter:
         moments = zip(weight_GOP, second_GPP, noise_GPP, strict=True)
         return torch.stack([self._filtered(*each) for each in moments])
 
+    def of(self, weight_GOP: Tensor, inputs: LayerInputs) -> Tensor:
+        """The same for the moments of a layer, by samples x samples where its rows are held.
+
+        Where noise is known from few rows, layers are truncated at 10 000 or more strongly.
+        """
+        if self.denoising and inputs.scarce:
+            chosen = Filter(min(self.strength, 1 / _SCARCE), self.denoising)
+        else:
+            chosen = self
+        if inputs.dual is not None:
+            return inputs.dual.filtered(weight_GOP, chosen._white, chosen.denoising)
+        return chosen(float64(weight_GOP), inputs.second_GPP, inputs.noise_GPP)
+
+    def _white(self, noisiness: float) -> float:
+        """Share of the white part, with b N of this trace."""
+        return max(1 / self.strength, _FLOOR, _FLOOR_OF_NOISE * noisiness)
+
     def _filtered(self, weight_OP: Tensor, second_PP: Tensor, noise_PP: Tensor) -> Tensor:
         noise_PP = self.denoising * noise_PP
         noisiness = float(noise_PP.trace())
-        white = max(1 / self.strength, _FLOOR, _FLOOR_OF_NOISE * noisiness)
-        total_PP = self._total(second_PP, noise_PP, white)
-        parts = [total_PP]
-        if noisiness:  # which hides what is negative in the inputs' own moment
-            parts.append(self._total(second_PP, torch.zeros_like(noise_PP), white))
-        if not all(_sound(each, white, _ROUNDED * (1 + noisiness)) for each in parts):
+        white = self._white(noisiness)
+        rounding = _ROUNDED * (1 + noisiness)
+        factor_PP = _factor(self._total(second_PP, noise_PP, white), white, rounding)
+        if noisiness and factor_PP is not None:  # which hides what is negative in the inputs'
+            own_PP = self._total(second_PP, torch.zeros_like(noise_PP), white)
+            factor_PP = None if _factor(own_PP, white, rounding) is None else factor_PP
+        if factor_PP is None:
             second_PP, noise_PP = _nonnegative(second_PP), _nonnegative(noise_PP)
-            total_PP = self._total(second_PP, noise_PP, white)
-        kept_PO = second_PP @ weight_OP.T
-        return torch.cholesky_solve(kept_PO, torch.linalg.cholesky(total_PP)).T
+            factor_PP = torch.linalg.cholesky(self._total(second_PP, noise_PP, white))
+        return torch.cholesky_solve(second_PP @ weight_OP.T, factor_PP).T
 
     @staticmethod
     def _total(second_PP: Tensor, noise_PP: Tensor, white: float) -> Tensor:
-        eye_PP = torch.eye(len(second_PP), dtype=second_PP.dtype, device=second_PP.device)
-        return (1 - white) * second_PP + white * eye_PP + noise_PP
+        total_PP = (1 - white) * second_PP + noise_PP
+        total_PP.diagonal().add_(white)
+        return total_PP
 
 
-def _sound(total_PP: Tensor, white: float, rounding: float) -> bool:
-    """Whether no eigenvalue lies below half of the white part, which rounding alone can cause."""
+def _factor(total_PP: Tensor, white: float, rounding: float) -> Tensor | None:
+    """Cholesky factor; None with an eigenvalue below half of a white part that rounding reaches."""
     if white < rounding:
-        eye_PP = torch.eye(len(total_PP), dtype=total_PP.dtype, device=total_PP.device)
-        total_PP = total_PP - white / 2 * eye_PP
-    return not torch.linalg.cholesky_ex(total_PP)[1]
+        shifted_PP = total_PP.clone()
+        shifted_PP.diagonal().sub_(white / 2)
+        if torch.linalg.cholesky_ex(shifted_PP)[1]:
+            return None
+    factor_PP, failed = torch.linalg.cholesky_ex(total_PP)
+    return None if failed else factor_PP
 
 
 def _nonnegative(moment_PP: Tensor) -> Tensor:
@@ -133,6 +162,5 @@ def truncate_layers(model: nn.Module, moments: LayerStatistics, chosen: Filter) 
     """
     targets = weights_of(layers_in(model))
     layers = moments.layers
-    for name in moments.grams:
-        weight_GOP = float64(layers[name].matrix_GOP)
-        targets[name].write(chosen(weight_GOP, moments.second_GPP(name), moments.noise_GPP(name)))
+    for name, inputs in moments.inputs.items():
+        targets[name].write(chosen.of(layers[name].matrix_GOP, inputs))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,15 +12,12 @@ from torch import Tensor, nn
 
 from tailcut._typing import Inputs
 from tailcut.network.inputs import count, rows
-from tailcut.network.layer_statistics import LayerStatistics
+from tailcut.network.layer_statistics import LayerInputs, LayerStatistics
 from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_call
+from tailcut.network.patches import draw, patches_wanted
 from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
 from tailcut.network.stream import logits_of
-from tailcut.numerics.checks import float64
 from tailcut.numerics.draws import torch_generator
-
-_PATCHES_PER_DIMENSION = 16
-"""Input patches drawn for each layer, in multiples of its patch size P."""
 
 _CHECKED, _OTHER = 8, 0.75
 """Samples that a copy of the network sees with all weights times another factor than 1."""
@@ -32,8 +28,10 @@ class LayerMoments(LayerStatistics):
 
     The fused input projection of a self-attention counts as a Linear, by the attention's name.
     No tensor is added to in place: what is read, or derived by `frozen`, stays as it was.
-    Products are taken in the layer's own dtype (in half precision float32), sums in float64: a
-    filter only has to tell small directions from large ones, unlike the features' own tail.
+    P x P products are taken in the layer's own dtype (in half precision float32), sums in
+    float64: a filter only has to tell small directions from large ones, unlike the features' own
+    tail. Of wide layers, and where there are few samples, rows are held instead: at most 512,
+    fewer where all layers together would need more than a GiB.
     A layer is left alone, and named with the reason, if recomputing what it gives from what it
     receives does not give the same in every call, or if its weight is computed or shared.
 
@@ -57,12 +55,13 @@ class LayerMoments(LayerStatistics):
             for name, weight in weights_of(self.modules).items()
             if name not in skip and name not in skipped
         }
-        super().__init__(layers, skipped, {}, {})
+        super().__init__(layers, skipped, {})
+        self._wanted = patches_wanted({name: each.matrix_GOP for name, each in layers.items()})
         self.generator = torch_generator(seed, "patches")
 
     def frozen(self) -> LayerStatistics:
         """What is known so far; later updates do not change it."""
-        return LayerStatistics(self._layers, self._skipped, self._grams, self._noise_grams)
+        return LayerStatistics(self._layers, self._skipped, self._inputs)
 
     def update(self, inputs: Inputs, noisy: Inputs | None = None) -> LayerMoments:
         """Add a batch and return self.
@@ -72,26 +71,29 @@ class LayerMoments(LayerStatistics):
             noisy: The same with noise. A layer that then receives something of another shape,
                 as where inputs choose their way, counts as one that noise does not change.
         """
-        held: dict[str, deque[Tensor]] = defaultdict(deque)
+        held: dict[str, deque[Tensor | None]] = defaultdict(deque)
 
         def add(name: str, patches_GMP: Tensor) -> None:
-            self._add(self._grams, name, patches_GMP)
-            if noisy is not None:
-                held[name].append(patches_GMP.clone())  # what follows may work in place
+            known = self._inputs.get(name, LayerInputs())
+            patches_GMP = patches_GMP.clone()  # what follows may work in place
+            full = known.second.held >= self._wanted[name]
+            self._inputs[name] = known if full else known.plus(patches_GMP)
+            held[name].append(None if full else patches_GMP)
 
         def compare(name: str, patches_GMP: Tensor) -> None:
             before_GMP = held[name].popleft() if held[name] else None
             if before_GMP is not None and before_GMP.shape == patches_GMP.shape:
-                self._add(self._noise_grams, name, patches_GMP - before_GMP)
+                changes_GMP = patches_GMP - before_GMP
+                self._inputs[name] = self._inputs[name].plus_changes(changes_GMP)
 
         if not self.seen:
             self._require_following(inputs)
         start = self.generator.get_state()
         self._pass(inputs, add)
-        self.seen += count(inputs)
         if noisy is not None:
             self.generator.set_state(start)  # the same positions again
             self._pass(noisy, compare)
+        self.seen += count(inputs)
         return self
 
     def _require_following(self, inputs: Inputs) -> None:
@@ -103,9 +105,9 @@ class LayerMoments(LayerStatistics):
         modules, unlike = layers_in(twin), dict[str, str]()
 
         def check(name: str, call: Call) -> None:
-            told = proven(modules[name], call)
-            if isinstance(told, str):
-                unlike.update({name + part: told for part in modules[name].weights()})
+            found = proven(modules[name], call)
+            if isinstance(found, str):
+                unlike.update({name + part: found for part in modules[name].weights()})
 
         with on_call({layer.module: partial(check, name) for name, layer in modules.items()}):
             logits_of(twin, rows(inputs, slice(_CHECKED)))
@@ -117,12 +119,12 @@ class LayerMoments(LayerStatistics):
         for name in unlike:
             self._skip(name, as_it_is.get(name, FIXED))
 
-    def _pass(self, inputs: Inputs, told: Callable[[str, Tensor], None]) -> None:
+    def _pass(self, inputs: Inputs, take: Callable[[str, Tensor], None]) -> None:
         """Tell of the patches (G x M x P) that each layer receives, call by call."""
         n = count(inputs)
 
         def watching(name: str, layer: Layer) -> Callable[[Call], None]:
-            return lambda call: self._receive(name, layer, call, n, told)
+            return lambda call: self._receive(name, layer, call, n, take)
 
         hooks = {
             layer.module: watching(name, layer)
@@ -133,7 +135,7 @@ class LayerMoments(LayerStatistics):
             logits_of(self.model, inputs)
 
     def _receive(
-        self, name: str, layer: Layer, call: Call, n: int, told: Callable[[str, Tensor], None]
+        self, name: str, layer: Layer, call: Call, n: int, take: Callable[[str, Tensor], None]
     ) -> None:
         readings = proven(layer, call)
         for part in layer.weights():
@@ -143,34 +145,27 @@ class LayerMoments(LayerStatistics):
             if isinstance(readings, str):
                 self._skip(full, readings)
                 continue
-            patches_GMP = self._patches(self._layers[full], readings[part], n)
+            patches_GMP = self._patches(full, readings[part], n)
             if torch.isfinite(patches_GMP).all():
-                told(full, patches_GMP)
+                take(full, patches_GMP)
             else:
                 self._skip(full, NOT_FINITE)
 
     def _skip(self, name: str, why: str) -> None:
         if name in self._layers:
-            for known in (self._layers, self._grams, self._noise_grams):
+            for known in (self._layers, self._inputs):
                 known.pop(name, None)
             self._skipped[name] = why
 
-    def _patches(self, weight: Weight, reading: Reading, n: int) -> Tensor:
-        """About as many as the batch's part of all samples asks for: G x M x P."""
-        width = weight.matrix_GOP.shape[2]
-        wanted = -(-_PATCHES_PER_DIMENSION * width * n // self.samples)
-        drawn = _draw(reading.rows.detach(), wanted, self.generator, axes=reading.axes)
-        patches_GMP = drawn.reshape(len(drawn), weight.groups, width).transpose(0, 1)
-        return patches_GMP.to(torch.promote_types(patches_GMP.dtype, torch.float32))
-
-    @staticmethod
-    def _add(grams: dict[str, Tensor], name: str, patches_GMP: Tensor) -> None:
-        """Products are taken in a unit, a power of 2, in which no square over- or underflows."""
-        largest = float(patches_GMP.abs().max()) if patches_GMP.numel() else 0.0
-        unit = 2.0 ** min(126, max(-126, math.frexp(largest)[1]))
-        scaled_GMP = patches_GMP * (1 / unit)
-        gram_GPP = float64(scaled_GMP.transpose(1, 2) @ scaled_GMP) * unit**2
-        grams[name] = grams[name] + gram_GPP if name in grams else gram_GPP  # read ones stay
+    def _patches(self, name: str, reading: Reading, n: int) -> Tensor:
+        """As many as the batch's part of all samples asks for: G x M x P."""
+        weight = self._layers[name]
+        before, after = (
+            self._wanted[name] * each // self.samples for each in (self.seen, self.seen + n)
+        )
+        drawn = draw(reading.rows.detach(), after - before, self.generator, axes=reading.axes)
+        patches_MGP = drawn.reshape(len(drawn), weight.groups, weight.matrix_GOP.shape[2])
+        return patches_MGP.transpose(0, 1).to(torch.promote_types(drawn.dtype, torch.float32))
 
 
 def weights_of(layers: dict[str, Layer]) -> dict[str, Weight]:
@@ -180,13 +175,3 @@ def weights_of(layers: dict[str, Layer]) -> dict[str, Weight]:
         for name, layer in layers.items()
         for part, weight in layer.weights().items()
     }
-
-
-def _draw(among: Tensor, wanted: int, generator: torch.Generator, axes: int = 1) -> Tensor:
-    """Rows along the leading axes: all of them, or `wanted` drawn at random."""
-    count = int(torch.Size(among.shape[:axes]).numel())
-    if count <= wanted:
-        return among.reshape(count, *among.shape[axes:])
-    picked = torch.randint(count, (wanted,), generator=generator)
-    places = torch.unravel_index(picked.to(among.device), among.shape[:axes])
-    return among[places]

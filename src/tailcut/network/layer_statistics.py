@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from tailcut.network.dual import Dual
 from tailcut.network.layers import Weight
+from tailcut.network.second_moment import SecondMoment
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,57 @@ class Coverage:
         return "all layers" if every else f"{self.filtered} of {self.of} layers"
 
 
+@dataclass(frozen=True, eq=False)
+class LayerInputs:
+    """What one layer receives, and what noise changes about it; adding gives another one.
+
+    Attributes:
+        second: Of the inputs.
+        noise: Of what noise changes; None without any.
+    """
+
+    second: SecondMoment = field(default_factory=SecondMoment)
+    noise: SecondMoment | None = None
+
+    def plus(self, rows_GMP: Tensor) -> LayerInputs:
+        """With more inputs, which the caller must not change later."""
+        return replace(self, second=self.second.plus(rows_GMP))
+
+    def plus_changes(self, rows_GMP: Tensor) -> LayerInputs:
+        """With more of what noise changes."""
+        return replace(self, noise=(self.noise or SecondMoment()).plus(rows_GMP))
+
+    @cached_property
+    def dual(self) -> Dual | None:
+        """The way to filter while rows are held; None with a Gram matrix."""
+        noise = self.noise or SecondMoment()
+        if self.second.summed_GPP is not None or noise.summed_GPP is not None:
+            return None
+        return Dual(self.second.parts, noise.parts)
+
+    @property
+    def scarce(self) -> bool:
+        """Whether noise is known from fewer than two rows for each input."""
+        return self.noise is not None and self.noise.rows > 0 and self.second.scarce
+
+    @property
+    def second_GPP(self) -> Tensor:
+        """Second moment of the inputs, scaled to trace 1 in each group (G x P x P)."""
+        return self.second.gram_GPP / self._scale_G[:, None, None]
+
+    @property
+    def noise_GPP(self) -> Tensor:
+        """Second moment of what noise changes about them, in the same unit; 0 without noise."""
+        if self.noise is None:
+            return torch.zeros_like(self.second.gram_GPP)
+        return self.noise.gram_GPP / self._scale_G[:, None, None]
+
+    @property
+    def _scale_G(self) -> Tensor:
+        trace_G = self.second.gram_GPP.diagonal(dim1=1, dim2=2).sum(1)
+        return torch.where(trace_G > 0, trace_G, 1)
+
+
 class LayerStatistics:
     """Uncentred second moments of the inputs of layers, and of what noise changes about them.
 
@@ -42,19 +96,16 @@ class LayerStatistics:
     Args:
         layers: Weights that can be filtered, by name: those of the network itself.
         skipped: Why not the others, by name.
-        grams: sum p p^T (G x P x P, float64) by name, of the layers that were called.
-        noise_grams: sum (q - p)(q - p)^T, the same.
+        inputs: What was received by name, of the layers that were called.
     """
 
     def __init__(
         self,
         layers: Mapping[str, Weight],
         skipped: Mapping[str, str],
-        grams: Mapping[str, Tensor],
-        noise_grams: Mapping[str, Tensor],
+        inputs: Mapping[str, LayerInputs],
     ) -> None:
-        self._layers, self._skipped = dict(layers), dict(skipped)
-        self._grams, self._noise_grams = dict(grams), dict(noise_grams)
+        self._layers, self._skipped, self._inputs = dict(layers), dict(skipped), dict(inputs)
 
     @property
     def layers(self) -> Mapping[str, Weight]:
@@ -67,32 +118,40 @@ class LayerStatistics:
         return dict(self._skipped)
 
     @property
+    def inputs(self) -> Mapping[str, LayerInputs]:
+        """What was received, by name; of layers that were called."""
+        return dict(self._inputs)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether noise was measured in any layer."""
+        return any(each.noise is not None for each in self._inputs.values())
+
+    @property
     def grams(self) -> Mapping[str, Tensor]:
-        """Sum of p p^T (G x P x P, float64), by name; of layers that were called."""
-        return dict(self._grams)
+        """Sum of p p^T (G x P x P, float64), by name: made for layers whose rows are held."""
+        return {name: each.second.gram_GPP for name, each in self._inputs.items()}
 
     @property
     def noise_grams(self) -> Mapping[str, Tensor]:
         """Sum of (q - p)(q - p)^T (G x P x P, float64), by name; empty without noise."""
-        return dict(self._noise_grams)
+        return {
+            name: each.noise.gram_GPP
+            for name, each in self._inputs.items()
+            if each.noise is not None
+        }
 
     @property
     def coverage(self) -> Coverage:
         """Which layers are filtered, of those that the network has."""
-        idle = {name: "it was never called" for name in self._layers if name not in self._grams}
+        idle = {name: "it was never called" for name in self._layers if name not in self._inputs}
         skipped = self._skipped | idle
-        return Coverage(len(self._grams), len(self._grams) + len(skipped), skipped)
+        return Coverage(len(self._inputs), len(self._inputs) + len(skipped), skipped)
 
     def second_GPP(self, name: str) -> Tensor:
         """Second moment of a layer's inputs, scaled to trace 1 in each group (G x P x P)."""
-        return self._grams[name] / self._scale_G(name)[:, None, None]
+        return self._inputs[name].second_GPP
 
     def noise_GPP(self, name: str) -> Tensor:
         """Second moment of what noise changes about them, in the same unit; 0 without noise."""
-        if name not in self._noise_grams:
-            return torch.zeros_like(self._grams[name])
-        return self._noise_grams[name] / self._scale_G(name)[:, None, None]
-
-    def _scale_G(self, name: str) -> Tensor:
-        trace_G = self._grams[name].diagonal(dim1=1, dim2=2).sum(1)
-        return torch.where(trace_G > 0, trace_G, 1)
+        return self._inputs[name].noise_GPP

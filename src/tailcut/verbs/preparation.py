@@ -148,12 +148,12 @@ def prepare(
     chosen = as_views(views, inputs, survey.model)
     noise = noise_for(inputs, survey.model) if deep else None
     layers = _layer_moments(survey, noise, seed, needed=bool(chosen) or deep)
-    if depth == "all" and not layers.grams:
+    if depth == "all" and not layers.inputs:
         raise _nothing_to_filter(layers)
-    inside = isinstance(noise, InsideView) and bool(layers.noise_grams)
+    inside = isinstance(noise, InsideView) and layers.noisy
     reference = _truncated(survey, layers, REFERENCE_OF_TEXTS if inside else REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
-    kinds = _kinds(layers, screened, noise) if deep and layers.grams else []
+    kinds = _kinds(layers, screened, noise) if deep and layers.inputs else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
     default = DEFAULT_FILTERS[kinds[0]] if kinds else UNTOUCHED
     if not survey.holdout:
@@ -186,7 +186,7 @@ def _kinds(
     layers: LayerMoments, screened: Sequence[Screened], noise: View | None
 ) -> list[tuple[Filter, ...]]:
     """Of filters, by whether noise makes the network forget; truncations if it takes none."""
-    if not layers.noise_grams:
+    if not layers.noisy:
         return [TRUNCATIONS]
     forgets = [each.memorisation <= MEMORY_CEILING for each in screened if each.view == noise]
     return kinds_of_filters(forgets=forgets[0] if forgets else None)
