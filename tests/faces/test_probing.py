@@ -92,7 +92,7 @@ def test_a_network_that_breaks_does_not_end_the_training(digits, network, loader
     probe, batches = Probing(repair_at_end=True), loaders(digits(0.4))
     probe._begin(network, *batches)
     nn.init.constant_(network[0].weight, float("nan"))
-    with pytest.warns(UserWarning, match="nothing can be told of the network after epoch 1: "):
+    with pytest.warns(UserWarning, match="nothing can be measured of the network after epoch 1: "):
         assert probe._look(network, *batches, 1) == {}
     with pytest.warns(UserWarning, match="the trained network is not repaired: "):
         probe._end(network, *batches)

@@ -44,7 +44,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
         return path
     with _staging(path.parent) as staged:
         place = staged / path.name
-        with _told(path):
+        with _explained(path):
             write(place)
         _settle(staged)
         place.replace(path)
@@ -75,7 +75,7 @@ def change_as_one(
     folder.mkdir(parents=True, exist_ok=True)
     finish(folder)
     with _staging(folder) as staged:
-        with _told(folder):
+        with _explained(folder):
             write(staged)
         _require_places(folder, names_in(staged))
         (staged / _GONE).write_text("\n".join(gone()), encoding="utf-8")
@@ -156,7 +156,7 @@ def first_line(cause: object) -> str:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> Iterator[None]:
     """What writers say of a full disk in their own ways becomes an error of ours."""
     try:
         yield

@@ -79,8 +79,8 @@ def _at_best_temperature(logits_NCK: Tensor, chances_NCK: Tensor) -> Tensor:
     for temperature in _TEMPERATURES:
         probabilities_NCK = (logits_NCK / temperature).softmax(2)
         likelihood_NC = (probabilities_NCK * chances_NCK).sum(2).clamp(min=torch.finfo().tiny)
-        told_C = likelihood_NC.log().mean(0)
-        better_C = told_C > best_C
-        best_C = torch.where(better_C, told_C, best_C)
+        mean_C = likelihood_NC.log().mean(0)
+        better_C = mean_C > best_C
+        best_C = torch.where(better_C, mean_C, best_C)
         found_NCK = torch.where(better_C[:, None], probabilities_NCK, found_NCK)
     return found_NCK

@@ -49,7 +49,7 @@ def separated(path: str, columns: Columns, classes: Classes | None, *, tabs: boo
         pairs = _below_header(rows, path, columns)
     else:
         raise SpecError(
-            f"the first row of {path} is {_told(first)}",
+            f"the first row of {path} is {_shown(first)}",
             wanted="a header that names a column label, or a text and an integer label",
             advice="Choose columns with --text-column and --label-column, or number the classes "
             f"with {CLASS_MAP}",
@@ -104,7 +104,7 @@ def _in_two(rows: list[Row], path: str, *, tabs: bool) -> list[tuple[int, str, s
     for line, row in rows:
         if len(row) < 2 or not row[-1].strip():
             raise SpecError(
-                f"line {line} of {path} is {_told(row)}",
+                f"line {line} of {path} is {_shown(row)}",
                 wanted="a text and a label",
                 advice="Complete or remove that line",
             )
@@ -145,6 +145,6 @@ def _enclosed(cell: str) -> bool:
     return whole and '"' not in cell[1:-1].replace('""', "")
 
 
-def _told(row: list[str]) -> str:
+def _shown(row: list[str]) -> str:
     cells = ", ".join(repr(cell[:40]) for cell in row[:6])
     return f"[{cells}{', ...' if len(row) > 6 else ''}]"
