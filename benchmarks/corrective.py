@@ -44,7 +44,7 @@ def corrective(
         "SSD told a tenth of the wrong labels": forgotten(own, wrong_N & told_N),
         "SSD told all wrong labels": forgotten(own, wrong_N),
     }
-    subject = own.judged_by(two)
+    subject = own.evaluated_on(two)
     theirs = {method: rival(subject) for method, rival in BASELINES.items()}
     return {
         "all classes": {name: accuracy(each, own.test) for name, each in networks.items()}

@@ -22,7 +22,7 @@ def clouds():
 
 def test_wrong_labels_are_suspected(clouds):
     features, given, wrong = clouds
-    suspicion = scores.suspicion(features, given, 3)
+    suspicion = scores.probability_wrong(features, given, 3)
     assert roc_auc_score(wrong, suspicion) > 0.95
     assert suspicion.min() >= 0
     assert suspicion.max() <= 1
@@ -30,8 +30,8 @@ def test_wrong_labels_are_suspected(clouds):
 
 def test_the_scale_of_features_does_not_matter(clouds):
     features, given, _ = clouds
-    there = scores.suspicion(1e-3 * features, given, 3)
-    torch.testing.assert_close(there, scores.suspicion(features, given, 3), atol=1e-6, rtol=1e-3)
+    there = scores.probability_wrong(1e-3 * features, given, 3)
+    torch.testing.assert_close(there, scores.probability_wrong(features, given, 3), atol=1e-6, rtol=1e-3)
 
 
 def test_of_two_classes_the_difference_of_their_means_is_the_direction(clouds, monkeypatch):
@@ -54,7 +54,7 @@ def test_of_two_classes_the_difference_of_their_means_is_the_direction(clouds, m
         densities.append((-distance / 2).exp() / (2 * torch.pi * root) * (given == k).sum())
     posterior = torch.stack(densities, 1) / sum(densities)[:, None]
     expected = 1 - posterior.gather(1, given[:, None])[:, 0]
-    torch.testing.assert_close(scores.suspicion(features, given, 2), expected)
+    torch.testing.assert_close(scores.probability_wrong(features, given, 2), expected)
 
 
 @pytest.mark.parametrize("name", scores.SCORES)
