@@ -12,7 +12,7 @@ demo: .venv/core
 
 # Two processes; a file stays in one, so that its networks are trained once.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	SCIPY_ARRAY_API=1 $(BIN)/pytest -n 2 --dist loadfile
 
 # The same tests with the oldest releases that pyproject.toml admits. Those warn of each other.
 test-min: .venv-min/test

@@ -163,7 +163,6 @@ class SpectralTruncation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         explained_variance_: Variance along each (R,), divided by N, in squared feature units.
         mean_: Of the features (D,).
         n_components_: R.
-        rank_: The same.
         spectrum_: `tailcut.Spectrum` of the features.
         n_features_in_: D.
         feature_names_in_: Names of the features, where X has names that are texts.
@@ -203,7 +202,7 @@ class SpectralTruncation(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.components_ = np.ascontiguousarray(basis_DR[:, :wanted].numpy().T)
         self.explained_variance_ = spectrum.eigenvalues_D[:wanted].numpy().copy()
         self.mean_ = spectrum.mean_D.numpy().copy()
-        self.n_components_ = self.rank_ = self._n_features_out = wanted
+        self.n_components_ = self._n_features_out = wanted
         self.spectrum_ = spectrum
         return self
 
@@ -235,7 +234,7 @@ def _validate(estimator: BaseEstimator, X: Any, **options: Any) -> Any:
     options |= {"accept_sparse": "csr", "dtype": np.float64}
     validate = getattr(validation, "validate_data", None)  # since scikit-learn 1.6
     if validate is None:
-        return getattr(estimator, "_validate_data")(X, **options)  # noqa: B009 typed elsewhere
+        return getattr(estimator, "_validate_data")(X, **options)  # noqa: B009 gone since 1.6
     return validate(estimator, X, **options)
 
 

@@ -31,11 +31,6 @@ class OwnHead:
         """D: all directions, also those in which the features do not vary."""
         return self.weight_KD.shape[1]
 
-    @property
-    def classes(self) -> int:
-        """K."""
-        return len(self.weight_KD)
-
     def fold(self, rank: int) -> tuple[Tensor, Tensor | None]:
         """Weight and bias as they are."""
         del rank

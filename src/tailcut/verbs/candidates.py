@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.numerics.curve import geometric_ranks
+from tailcut.numerics.fits import PROJECT
 from tailcut.numerics.own_head import OwnHead
 from tailcut.numerics.readout import Readout
 from tailcut.verbs.inference import Inferred, as_they_are
@@ -16,9 +15,7 @@ from tailcut.verbs.options import Options
 from tailcut.verbs.policy import FITTED, UNSEEN_TARGETS
 from tailcut.verbs.preparation import Preparation
 from tailcut.verbs.readouts import fit
-from tailcut.verbs.targets import GIVEN, Targets
-
-AS_THEY_ARE = Targets(views=False)
+from tailcut.verbs.targets import AS_THEY_ARE, GIVEN, Targets
 
 
 @dataclass(frozen=True)
@@ -73,10 +70,6 @@ class Candidate:
         """In plain values."""
         return Cut(self.filter, self.targets, self.readout.name, self.rank)
 
-    def fold(self) -> tuple[Tensor, Tensor | None]:
-        """Weight (K x D) and bias (K,) of the head that it asks for."""
-        return self.readout.fold(self.rank)
-
 
 def untouched(preparation: Preparation) -> Candidate:
     """The network as it is."""
@@ -93,17 +86,17 @@ def all_candidates(
     as they are.
     """
     yield untouched(preparation)
-    if options.depth != "head" and options.readout in ("auto", "project") and not options.ranked:
+    if options.depth != "head" and options.readout in ("auto", PROJECT) and not options.ranked:
         yield from (_own(preparation, each) for each in preparation.tried if each != UNTOUCHED)
     if UNTOUCHED in preparation.filters or options.depth == "head":
         plain = as_they_are(preparation.survey)
-        if options.readout in ("auto", "project"):
-            yield from fitted(preparation, UNTOUCHED, plain, "project", AS_THEY_ARE, options)
+        if options.readout in ("auto", PROJECT):
+            yield from fitted(preparation, UNTOUCHED, plain, PROJECT, AS_THEY_ARE, options)
         for name in names_fitted(options) if preparation.views else ():
             yield from fitted(preparation, UNTOUCHED, plain, name, AS_THEY_ARE, options)
     for behind, found in inferred.items():
-        if options.readout == "project":
-            yield from fitted(preparation, behind, found, "project", GIVEN, options)
+        if options.readout == PROJECT:
+            yield from fitted(preparation, behind, found, PROJECT, GIVEN, options)
         for name in names_fitted(options):
             for targets in found.moments:
                 yield from fitted(preparation, behind, found, name, targets, options)
@@ -126,7 +119,7 @@ def names_fitted(options: Options) -> tuple[str, ...]:
     """Readouts that are fitted to labels."""
     if options.readout == "auto":
         return FITTED
-    return () if options.readout == "project" else (options.readout,)
+    return () if options.readout == PROJECT else (options.readout,)
 
 
 def fitted(
@@ -146,7 +139,7 @@ def fitted(
     made = fit(name, inferred, targets, survey.head, survey.own_head)
     if options.ranked:
         ranks = made.ranks([int(options.rank)])
-    elif name == "project" or options.readout != "auto":
+    elif name == PROJECT or options.readout != "auto":
         ranks = geometric_ranks(made.max_rank)
     else:
         ranks = [made.max_rank]

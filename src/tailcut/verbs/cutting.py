@@ -57,7 +57,8 @@ def fold(evaluation: Evaluation, chosen: Candidate) -> Folded:
         probe = Readout.project(spectrum, made.weight_KD, made.bias_K)
         if chosen is evaluation.untouched:
             return Folded(before, probe, before, 0.0)
-        return Folded(before, probe, folded(before, head, *made.scaled(sharpness).fold(0)), 0.0)
+        model = folded(before, head, *made.scaled(sharpness).fold(chosen.rank))
+        return Folded(before, probe, model, 0.0)
     probe = made.scaled(sharpness)
     model = folded(before, head, *probe.fold(chosen.rank))
     inputs = survey.sample[0].inputs
@@ -79,10 +80,8 @@ def _moments(evaluation: Evaluation, behind: Filter) -> Statistics:
         return survey.moments
     if behind in evaluation.inferred:
         return evaluation.inferred[behind].moments[GIVEN]
-    model, moments = (
-        evaluation.preparation.network(behind),
-        Moments(survey.head.width, survey.head.classes),
-    )
+    model = evaluation.preparation.network(behind)
+    moments = Moments(survey.head.width, survey.head.classes)
     for batch in survey.sample:
         moments.update(survey.head.features_of(model, [batch]), given=batch.labels)
     return moments

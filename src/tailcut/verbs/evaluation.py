@@ -25,7 +25,7 @@ from tailcut.verbs.candidates import (
 )
 from tailcut.verbs.inference import Inferred, infer
 from tailcut.verbs.options import Options
-from tailcut.verbs.policy import TARGETS, UNSEEN_TARGETS, default_of, gains_unseen
+from tailcut.verbs.policy import NOISY, TARGETS, UNSEEN_TARGETS, default_of
 from tailcut.verbs.preparation import Holdout, Preparation
 from tailcut.verbs.targets import GIVEN
 
@@ -85,7 +85,7 @@ class Evaluation:
             rate = float(self.scores.wrong_C[best])
             return Noise(rate, self.scores.transition_CKK[best].double())
         known = self.estimate if self.preparation.estimates_noise else None
-        if known is None or not gains_unseen(known.noise.rate):
+        if known is None or known.noise.rate < NOISY:
             return None  # a network that remembers its labels hides that they are wrong
         return known.noise
 

@@ -17,7 +17,7 @@ from tailcut.numerics.spectrum import Spectrum
 from tailcut.numerics.statistics import Statistics
 from tailcut.verbs.preparation import Preparation
 from tailcut.verbs.survey import Survey
-from tailcut.verbs.targets import GIVEN, Targets
+from tailcut.verbs.targets import AS_THEY_ARE, GIVEN, Targets
 from tailcut.verbs.viewing import fold_moments
 
 
@@ -84,8 +84,7 @@ def infer(
 
 def as_they_are(survey: Survey) -> Inferred:
     """The training samples without views, on the untouched network, with their given labels."""
-    plain = Targets(views=False)
-    return Inferred(survey.spectrum, {plain: survey.moments.only("given")}, {})
+    return Inferred(survey.spectrum, {AS_THEY_ARE: survey.moments.only("given")}, {})
 
 
 def half_rank(spectrum: Spectrum) -> int:

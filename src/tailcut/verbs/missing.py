@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tailcut.numerics.fits import PROJECT
 from tailcut.numerics.origin import through_origin
 from tailcut.numerics.own_head import OwnHead
 from tailcut.verbs.candidates import Candidate
@@ -42,7 +43,7 @@ def cost_of_missing_bias(evaluation: Evaluation) -> str:
 
 
 def _is_fitted(candidate: Candidate) -> bool:
-    return candidate.readout.name not in {OwnHead.name, "project"}
+    return candidate.readout.name not in {OwnHead.name, PROJECT}
 
 
 def _predictions(evaluation: Evaluation, chosen: Candidate) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,7 @@ class Options:
     @property
     def fits_labels(self) -> bool:
         """Whether a readout is fitted to labels: all but the network's own head."""
-        return self.readout != "project"
+        return self.readout != fits.PROJECT
 
     @property
     def asked(self) -> bool:

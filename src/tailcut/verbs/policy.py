@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tailcut.verbs.candidates import Cut
 
 MEMORY_CEILING = 0.65
-"""Memorisation under a view that still lets most labels go (docs/LOG.md)."""
+"""Memorisation up to which most labels count as forgotten under a view (docs/LOG.md)."""
 
 CONTENT_FLOOR = 0.55
 """Share of predictions that survive a view, beside the view that keeps most (docs/LOG.md)."""
@@ -81,7 +81,7 @@ DEFAULT_TARGETS = Targets(FEW_ROUNDS)
 """What the default candidate, LDA in all directions behind the default filter, is fitted to."""
 
 UNSEEN_TARGETS = Targets(MANY_ROUNDS)
-"""What it is fitted to without a holdout: more rounds let more of the memory go."""
+"""What it is fitted to without a holdout: more rounds forget more."""
 
 
 def views_kept(measured: Sequence[tuple[float, float]]) -> list[int]:
@@ -151,7 +151,7 @@ def gains(fall: float, error: float, *, wrong: float, memorisation: float) -> bo
 
 
 def gains_unseen(wrong: float) -> bool:
-    """Whether the default candidate is cut to where no held-out labels tell.
+    """Whether the default candidate is cut to without held-out labels.
 
     Args:
         wrong: Share of the training labels that are wrong, as they are inferred.

@@ -36,6 +36,9 @@ class Targets:
 GIVEN = Targets()
 """The labels as they are given."""
 
+AS_THEY_ARE = Targets(views=False)
+"""The same, of the samples without views."""
+
 
 def _counted(rounds: int) -> str:
     return "one round" if rounds == 1 else f"{rounds} rounds"

@@ -51,11 +51,8 @@ def _held_out(
 ) -> Decision:
     best, untouched = evaluation.best, evaluation.untouched
     memorisation = evaluation.preparation.survey.memorisation or 0.0
-    wrong = (
-        ""
-        if evaluation.noise is None
-        else f", {_percent(evaluation.noise.rate)} of them look wrong"
-    )
+    noise = evaluation.noise
+    wrong = "" if noise is None else f", {_percent(noise.rate)} of them look wrong"
     numbers = (
         f"{choice.gain} on {holdout}, corrected for label noise; their log loss falls by "
         f"{choice.fall:.3f} ± {choice.error:.3f}{wrong}"
@@ -81,13 +78,16 @@ def _unseen(evaluation: Evaluation, options: Options) -> Decision:
         doubt = "without held-out labels nothing shows whether a cut gains"
     elif not estimate.above_chance:
         doubt = "the features say too little about the training labels to cut by them"
-    else:
+    elif gains_unseen(estimate.noise.rate):
         found = f"{_percent(estimate.noise.rate)} of the training labels look wrong"
-        if gains_unseen(estimate.noise.rate):
-            return Decision("cut", best, f"{described}: {_UNCHECKED}; {found}")
-        doubt = f"{found} by what the network has forgotten, too few to cut without held-out labels"
-        if not evaluation.preparation.estimates_noise:
-            doubt = "how many labels are wrong is unknown, as the network remembers them so well"
+        return Decision("cut", best, f"{described}: {_UNCHECKED}; {found}")
+    elif evaluation.preparation.estimates_noise:
+        doubt = (
+            f"{_percent(estimate.noise.rate)} of the training labels look wrong by what the "
+            "network has forgotten, too few to cut without held-out labels"
+        )
+    else:
+        doubt = "how many labels are wrong is unknown, as the network remembers them so well"
     return Decision("unknown", evaluation.untouched, f"{doubt}; {_BRING}")
 
 
