@@ -5,7 +5,9 @@
 Small networks leave most of a GPU idle, so every training is a process of its own, which goes on
 to measure what it has trained. Set OMP_NUM_THREADS=1, so that they leave room for each other.
 What is not finished in time is stopped; a training goes on from its last epoch in the next call,
-so several calls add up. ResNet-18 on all of CIFAR-10 comes first.
+and what has a result is left alone, so several calls add up. ResNet-18 on all of CIFAR-10 comes
+first. Name settings, or single trainings (`cifar10-resnet-human-1`), to have others or another
+order.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from multiprocessing import connection, get_context
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -55,10 +57,9 @@ ORDER = (
 def main() -> None:
     """Keep the GPU busy until the deadline, then say how each training ended."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=ORDER, help="of settings, or setting-seed")
     parser.add_argument("--minutes", type=float, default=8.5)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--settings", nargs="*", choices=SETTINGS, default=list(ORDER))
-    parser.add_argument("--seeds", nargs="*", type=int)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--tiny", action="store_true", help="as in study.py: does it run at all?")
@@ -67,7 +68,7 @@ def main() -> None:
     deadline = time.monotonic() + 60 * asked.minutes
     torch.set_num_threads(1)
     register()
-    waiting = list(trainings(asked.settings, asked.seeds, tiny=asked.tiny))
+    waiting = [each for each in named(asked.names, tiny=asked.tiny) if missing(each, asked.results)]
     load(waiting)
     running: dict[ForkProcess, Training] = {}
     while (waiting or running) and time.monotonic() < deadline:
@@ -85,6 +86,20 @@ def main() -> None:
         print(f"{each.name:<44} {'trained, not measured' if each.done else 'not trained'} in time")
     for each in waiting:
         print(f"{each.name:<44} not begun")
+
+
+def named(names: Iterable[str], *, tiny: bool) -> Iterator[Training]:
+    """Trainings in the order of their names; a setting stands for all of its seeds."""
+    for name in names:
+        setting, _, seed = name.rpartition("-")
+        alone = name not in SETTINGS
+        seeds = [int(seed)] if alone else None
+        yield from trainings([setting if alone else name], seeds, tiny=tiny)
+
+
+def missing(training: Training, results: Path) -> bool:
+    """Whether it has no result yet."""
+    return not (results / f"{training.name}.json").exists()
 
 
 def load(chosen: Iterable[Training]) -> None:
