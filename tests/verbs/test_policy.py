@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 from tailcut.network.filters import UNTOUCHED, Filter
 from tailcut.verbs import policy
@@ -13,11 +14,12 @@ from tailcut.verbs.policy import (
     DEFAULT_FILTERS,
     DENOISINGS,
     TRUNCATIONS,
+    default_filter,
     default_of,
     filters_for_readouts,
-    gains,
     gains_unseen,
     kinds_of_filters,
+    verdict_on,
     views_kept,
 )
 from tailcut.verbs.targets import GIVEN, Targets
@@ -51,11 +53,20 @@ def test_layers_are_denoised_where_noise_makes_the_network_forget_else_truncated
 
 
 def test_readouts_are_fitted_behind_no_filter_the_best_of_the_own_head_and_the_default():
-    loss_of = {UNTOUCHED: 3.0, DEFAULT: 2.5, OTHER: 2.0}
-    assert filters_for_readouts(loss_of, DEFAULT) == [UNTOUCHED, OTHER, DEFAULT]
-    assert filters_for_readouts({**loss_of, DEFAULT: 1.0}, DEFAULT) == [UNTOUCHED, DEFAULT]
-    del loss_of[UNTOUCHED]
-    assert filters_for_readouts(loss_of, DEFAULT) == [OTHER, DEFAULT]
+    filters = [UNTOUCHED, DEFAULT, OTHER]
+    assert filters_for_readouts([3.0, 2.5, 2.0], filters, DEFAULT) == [UNTOUCHED, OTHER, DEFAULT]
+    assert filters_for_readouts([3.0, 1.0, 2.0], filters, DEFAULT) == [UNTOUCHED, DEFAULT]
+    assert filters_for_readouts([1.0, 2.0, 3.0], filters, UNTOUCHED) == [UNTOUCHED]
+    assert filters_for_readouts([2.5, 2.0], filters[1:], DEFAULT) == [OTHER, DEFAULT]
+
+
+@pytest.mark.parametrize(("errors", "found"), [(0.9, DEFAULT), (1.1, UNTOUCHED)])
+def test_no_filter_is_the_default_where_the_own_head_does_better_by_a_standard_error(errors, found):
+    spread_N = torch.tensor([-1.0, 1.0]).repeat(50)  # its mean has a standard error of 0.1
+    losses_NF = torch.stack([torch.zeros(100), torch.ones(100), spread_N + 0.1 * errors], 1)
+    filters = [UNTOUCHED, OTHER, DEFAULT]
+    assert default_filter(losses_NF, filters, DEFAULT) == found
+    assert default_filter(losses_NF[:, 1:], filters[1:], DEFAULT) == DEFAULT
 
 
 def test_the_default_is_lda_in_all_directions_on_labels_inferred_in_one_round():
@@ -78,20 +89,26 @@ def test_the_default_is_lda_in_all_directions_on_labels_inferred_in_one_round():
     assert default_of(candidates[:1], DEFAULT) == 0
 
 
-@pytest.mark.parametrize(("errors", "cut"), [(2.5, False), (2.6, True)])
-def test_a_fall_of_the_loss_of_2_576_standard_errors_is_sure(errors, cut):
-    assert gains(errors * 0.01, 0.01, wrong=0.0, memorisation=0.0) is cut
-    assert not gains(0.0, 0.0, wrong=0.0, memorisation=0.0)
+@pytest.mark.parametrize(("errors", "verdict"), [(2.5, "leave"), (2.6, "cut")])
+def test_a_fall_of_the_loss_of_2_576_standard_errors_is_sure(errors, verdict):
+    assert verdict_on(errors * 0.01, 0.01, -0.1, wrong=0.0, memorisation=0.0) == verdict
+    assert verdict_on(0.0, 0.0, 0.1, wrong=0.0, memorisation=0.0) == "leave"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "memorisation", "cut"),
-    [(0.11, 0.11, True), (0.09, 0.9, False), (0.9, 0.09, False)],
+    ("wrong", "memorisation", "verdict"),
+    [(0.11, 0.11, "cut"), (0.09, 0.9, "leave"), (0.9, 0.09, "leave")],
 )
 def test_a_tenth_of_wrong_labels_is_enough_if_the_network_remembers_its_own(
-    wrong, memorisation, cut
+    wrong, memorisation, verdict
 ):
-    assert gains(0.0, 1.0, wrong=wrong, memorisation=memorisation) is cut
+    for fall, gain in ((0.001, -0.05), (-0.001, 0.05)):
+        assert verdict_on(fall, 1.0, gain, wrong=wrong, memorisation=memorisation) == verdict
+
+
+def test_a_cut_that_loss_and_accuracy_speak_against_is_unknown_however_many_labels_are_wrong():
+    assert verdict_on(-0.001, 1.0, -0.01, wrong=0.3, memorisation=1.0) == "unknown"
+    assert verdict_on(0.0, 1.0, 0.0, wrong=0.3, memorisation=1.0) == "unknown"
 
 
 @pytest.mark.parametrize(("wrong", "cut"), [(0.09, False), (0.11, True)])

@@ -5,15 +5,17 @@
    most labels it memorised; of these the four that it remembers least under.
 2. Filters. If noise in the inputs makes the network forget, its layers are denoised, else
    truncated. Readouts are fitted behind no filter, behind the default one, and behind the one
-   that the own head does best behind on the held-out labels.
+   that the own head does best behind on the held-out labels. If it does better behind none than
+   behind the default by a standard error, none is the default.
 3. Targets. LDA and the nearest class mean are fitted to the labels as they are given, to the true
    ones as they are inferred in one or four rounds, and after two rounds of self-training.
 4. Candidates. Those readouts in all directions, the own head behind each filter, and the own head
    in the untouched network's spectrum at every rank, four to an octave: the paper's cut.
 5. Choice. By held-out log loss, each candidate under the label noise that it explains the labels
    best by: the default candidate, unless another leads it by a standard error.
-6. Verdict. Cut, if the choice makes that loss fall for sure, or if a tenth of the labels are wrong
-   by it and the network remembers its own. Else leave.
+6. Verdict. Cut, if the choice makes that loss fall for sure; or if a tenth of the labels are wrong
+   by it, the network remembers its own, and the loss falls or the accuracy rises at all. If both
+   speak against so noisy a network's cut it is unknown. Else leave.
 7. Without a holdout nobody can tell a good filter from a harmful one, so there is none: LDA on the
    labels inferred in four rounds is cut to, if a tenth of the labels look wrong. Else the verdict
    is unknown.
@@ -23,10 +25,13 @@ Where a number says so, the log has what it rests on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from tailcut.network.filters import UNTOUCHED, Filter
+from tailcut.numerics.choice import Verdict, unless_another_leads
 from tailcut.verbs.targets import Targets
 
 if TYPE_CHECKING:
@@ -110,15 +115,32 @@ def kinds_of_filters(*, forgets: bool | None) -> list[tuple[Filter, ...]]:
     return [DENOISINGS] if forgets else [TRUNCATIONS]
 
 
-def filters_for_readouts(loss_of: Mapping[Filter, float], default: Filter) -> list[Filter]:
+def default_filter(losses_NF: Tensor, filters: Sequence[Filter], default: Filter) -> Filter:
+    """The default, unless without a filter the own head does better by a standard error.
+
+    Args:
+        losses_NF: Held-out log losses of the own head, of N samples behind each filter.
+        filters: Those of the columns.
+        default: See `DEFAULT_FILTERS`; one of these.
+    """
+    if UNTOUCHED not in filters:
+        return default
+    places = [filters.index(UNTOUCHED), filters.index(default)]
+    return filters[places[unless_another_leads(losses_NF[:, places], 1)]]
+
+
+def filters_for_readouts(
+    loss_F: Sequence[float], filters: Sequence[Filter], default: Filter
+) -> list[Filter]:
     """Filters to fit readouts behind, the default last.
 
     Args:
-        loss_of: Held-out log loss of the own head behind each filter.
-        default: See `DEFAULT_FILTERS`.
+        loss_F: Mean held-out log loss of the own head behind each filter.
+        filters: Those of the columns.
+        default: See `default_filter`.
     """
-    best = min(loss_of, key=loss_of.__getitem__)
-    found = [*({UNTOUCHED} & set(loss_of)), best]
+    best = filters[min(range(len(filters)), key=loss_F.__getitem__)]
+    found = [*({UNTOUCHED} & set(filters)), best]
     return [each for each in dict.fromkeys(found) if each != default] + [default]
 
 
@@ -138,16 +160,22 @@ def default_of(candidates: Sequence[Cut], default: Filter) -> int:
     return max(range(len(candidates)), key=near)
 
 
-def gains(fall: float, error: float, *, wrong: float, memorisation: float) -> bool:
+def verdict_on(
+    fall: float, error: float, gain: float, *, wrong: float, memorisation: float
+) -> Verdict:
     """Whether the choice is cut to, by the held-out labels.
 
     Args:
         fall: Of the mean held-out log loss, in nats, cross-fitted.
         error: Its standard error.
+        gain: In accuracy on true labels, cross-fitted likewise.
         wrong: Share of the held-out labels that are wrong by the choice.
         memorisation: m on the training samples.
     """
-    return fall > SURE * error or (wrong >= NOISY and memorisation > REMEMBERS)
+    noisy = wrong >= NOISY and memorisation > REMEMBERS
+    if fall > SURE * error or (noisy and max(fall, gain) > 0):
+        return "cut"
+    return "unknown" if noisy else "leave"
 
 
 def gains_unseen(wrong: float) -> bool:

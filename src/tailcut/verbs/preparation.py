@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Inputs
@@ -24,6 +25,7 @@ from tailcut.verbs.policy import (
     DENOISINGS,
     MEMORY_CEILING,
     TRUNCATIONS,
+    default_filter,
     filters_for_readouts,
     kinds_of_filters,
 )
@@ -160,26 +162,26 @@ def prepare(
         filters = [default if depth == "all" else UNTOUCHED]
         return Preparation(survey, layers, screened, None, tried, default, filters)
     step("filters")
-    loss_of, holdout = _losses(survey, layers, tried)
-    if depth == "all":
-        del loss_of[UNTOUCHED]
-    filters = filters_for_readouts(loss_of, default)
+    losses_NF, holdout = _losses(survey, layers, tried)
+    allowed = slice(depth == "all", None)
+    losses_NF, choosable = losses_NF[:, allowed], tried[allowed]
+    default = default_filter(losses_NF, choosable, default)
+    filters = filters_for_readouts(losses_NF.mean(0).tolist(), choosable, default)
     return Preparation(survey, layers, screened, holdout, tried, default, filters)
 
 
 def _losses(
     survey: Survey, layers: LayerMoments, tried: Sequence[Filter]
-) -> tuple[dict[Filter, float], Holdout]:
-    """Held-out log loss of the own head behind each filter."""
-    holdout, losses = Holdout(survey.holdout, labels_of(survey.holdout)), dict[Filter, float]()
+) -> tuple[Tensor, Holdout]:
+    """Held-out log losses (N x F) of the own head behind each filter."""
+    holdout, losses = Holdout(survey.holdout, labels_of(survey.holdout)), []
     for each in tried:
         model = _truncated(survey, layers, each)
         features_ND = survey.head.features_of(model, holdout.batches)
         holdout.features[each] = features_ND
         own = OwnHead(*survey.head.parameters(model))
-        scores = Scores.of(own.prefix_logits(features_ND), holdout.labels_N)
-        losses[each] = float(scores.losses().mean())
-    return losses, holdout
+        losses.append(Scores.of(own.prefix_logits(features_ND), holdout.labels_N).losses()[:, 0])
+    return torch.stack(losses, 1), holdout
 
 
 def _kinds(

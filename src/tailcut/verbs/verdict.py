@@ -9,11 +9,12 @@ from tailcut.verbs.candidates import Candidate
 from tailcut.verbs.evaluation import Evaluation
 from tailcut.verbs.missing import cost_of_missing_bias
 from tailcut.verbs.options import Options
-from tailcut.verbs.policy import gains, gains_unseen
+from tailcut.verbs.policy import gains_unseen, verdict_on
 from tailcut.verbs.preparation import Holdout
 
 _UNCHECKED = "not checked on held-out labels"
 _BRING = "bring 500 held-out samples, noisy labels will do"
+_BRING_MORE = "nothing is changed; more held-out samples may tell, noisy labels will do"
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,23 @@ def _held_out(
         f"{choice.gain} on {holdout}, corrected for label noise; their log loss falls by "
         f"{choice.fall:.3f} ± {choice.error:.3f}{wrong}"
     )
-    cut = best is not untouched and gains(
-        choice.fall, choice.error, wrong=choice.wrong, memorisation=memorisation
-    )
-    if options.asked or cut:
-        asked = ", as asked for" if options.asked else ""
-        reason = f"{evaluation.describe(best)}{asked}: {numbers}"
+    if options.asked:
+        reason = f"{evaluation.describe(best)}, as asked for: {numbers}"
         return Decision("cut", best, reason, choice.gain)
-    reason = f"no cut gains for sure ({numbers}); nothing is changed"
-    return Decision("leave", untouched, reason, choice.gain)
+    verdict: Verdict = "leave"
+    if best is not untouched:
+        verdict = verdict_on(
+            choice.fall,
+            choice.error,
+            choice.gain.mean,
+            wrong=choice.wrong,
+            memorisation=memorisation,
+        )
+    if verdict == "cut":
+        return Decision("cut", best, f"{evaluation.describe(best)}: {numbers}", choice.gain)
+    doubt = f"no cut gains for sure ({numbers})"
+    advice = _BRING_MORE if verdict == "unknown" else "nothing is changed"
+    return Decision(verdict, untouched, f"{doubt}; {advice}", choice.gain)
 
 
 def _unseen(evaluation: Evaluation, options: Options) -> Decision:
