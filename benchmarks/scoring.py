@@ -35,8 +35,23 @@ def label_scores(
         clean_N: True labels of the training samples.
         known: Names of scores to leave out.
     """
-    given_N = own.train_features[1]
-    wrong_N = (given_N != clean_N).numpy()
+    wrong_N = (own.train_features[1] != clean_N).numpy()
+    if not wrong_N.any():
+        return {}
+    return {
+        name: float(roc_auc_score(wrong_N, suspicion()))
+        for name, suspicion in suspicions(own, untouched).items()
+        if name not in known
+    }
+
+
+def suspicions(own: Subject, untouched: Subject | None) -> dict[str, Callable[[], Any]]:
+    """How suspicious each training label (N,) is, by the name of the score.
+
+    Args:
+        own: The network.
+        untouched: See `label_scores`.
+    """
     ways: dict[str, Callable[[], Any]] = {
         "audit": lambda: -own.issues["label_score"].to_numpy(),
         "own confidence": lambda: -_of_given(_own_head(own), own),
@@ -45,13 +60,7 @@ def label_scores(
     }
     if untouched is not None:
         ways[_UNTOUCHED] = lambda: -_out_of_fold(untouched)
-    if not wrong_N.any():
-        return {}
-    return {
-        name: float(roc_auc_score(wrong_N, suspicion()))
-        for name, suspicion in ways.items()
-        if name not in known
-    }
+    return ways
 
 
 def inputs_score(pixels: Subject, clean_N: Tensor) -> dict[str, float]:

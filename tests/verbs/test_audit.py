@@ -28,16 +28,62 @@ def test_wrong_labels_score_low(issues, memoriser):
 
 
 def test_columns_are_those_of_cleanlab(issues, memoriser):
-    assert list(issues) == ["is_label_issue", "label_score", "given_label", "predicted_label"]
+    cleanlabs = ["is_label_issue", "label_score", "given_label", "predicted_label"]
+    assert list(issues) == [*cleanlabs, "p_wrong"]
     assert issues["is_label_issue"].dtype == bool
     assert issues["label_score"].between(0, 1).all()
     np.testing.assert_array_equal(issues["given_label"], memoriser.problem.train.given)
 
 
-def test_as_many_are_flagged_as_the_noise_estimate_says(issues):
-    assert 0.25 < issues["is_label_issue"].mean() < 0.45
+def test_what_is_flagged_is_contradicted_and_rather_wrong_than_right(issues):
     contradicted = issues["given_label"] != issues["predicted_label"]
-    assert contradicted[issues["is_label_issue"]].all()
+    flagged = contradicted & (issues["p_wrong"] > 0.5)
+    assert flagged.equals(issues["is_label_issue"])
+    assert 0.25 < flagged.mean() < 0.45
+
+
+def test_the_probabilities_rank_as_the_scores_do_and_their_mean_is_the_noise_rate(issues):
+    ordered = issues.sort_values("label_score", kind="stable")["p_wrong"].to_numpy()
+    assert (np.diff(ordered) <= 1e-9).all()
+    assert ordered.mean() == pytest.approx(issues.attrs["noise_rate"], abs=1e-6)
+
+
+def test_held_out_labels_say_how_many_are_wrong_and_what_the_flags_are_worth(issues, memoriser):
+    train = memoriser.problem.train
+    wrong = (train.given != train.clean).numpy()
+    low, high = issues.attrs["noise_interval"]
+    assert low < issues.attrs["noise_rate"] < high
+    assert issues.attrs["noise_rate"] == pytest.approx(wrong.mean(), abs=0.05)
+    flagged = issues["is_label_issue"].to_numpy()
+    assert issues.attrs["expected_precision"] == pytest.approx(wrong[flagged].mean(), abs=0.1)
+    assert issues.attrs["expected_recall"] == pytest.approx(flagged[wrong].mean(), abs=0.1)
+
+
+def test_without_held_out_labels_nothing_is_said_of_how_sure_the_rate_is(memoriser):
+    found = tailcut.find_label_issues(
+        memoriser.network, memoriser.problem.train.loader(), progress=False
+    )
+    assert found.attrs["noise_interval"] is None
+    assert found.attrs["rounds"] == 4
+
+
+def test_cleanlab_takes_the_probabilities_as_they_are(memoriser):
+    cleanlab = pytest.importorskip("cleanlab")
+    train = memoriser.problem.train
+    table, pred_probs = tailcut.find_label_issues(
+        memoriser.network,
+        train.loader(),
+        memoriser.problem.holdout.loader(),
+        return_probabilities=True,
+        progress=False,
+    )
+    np.testing.assert_allclose(pred_probs.sum(1), 1)
+    np.testing.assert_array_equal(pred_probs.argmax(1), table["predicted_label"])
+    labels = table["given_label"].to_numpy()
+    found = cleanlab.filter.find_label_issues(labels, pred_probs, n_jobs=1)
+    wrong = (train.given != train.clean).numpy()
+    assert wrong[found].mean() > 0.9
+    assert found[wrong].mean() > 0.8
 
 
 def test_an_index_of_the_loader_becomes_the_index_of_the_table(memoriser):

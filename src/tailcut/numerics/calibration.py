@@ -7,6 +7,12 @@ from torch import Tensor
 
 from tailcut.numerics.checks import float64
 
+_LEAST = 1e-12
+"""Of a probability: what is sure has finite log-odds."""
+
+_WIDEST, _HALVINGS = 64.0, 60
+"""Of the shift of log-odds, and of its bisection."""
+
 
 def calibration_error(probabilities_NK: Tensor, labels_N: Tensor, *, bins: int = 15) -> float:
     """Expected calibration error, 0..1: sum_b n_b/n |accuracy_b - confidence_b|.
@@ -23,3 +29,27 @@ def calibration_error(probabilities_NK: Tensor, labels_N: Tensor, *, bins: int =
     bin_N = (confidence_N * bins).ceil().long().clamp(1, bins) - 1
     sums_B = torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_N.cpu(), excess_N.cpu())
     return float(sums_B.abs().sum()) / len(labels_N)
+
+
+def with_mean(probability_N: Tensor, mean: float) -> Tensor:
+    """Probabilities in the same order, their log-odds moved by as much as gives them this mean.
+
+    sigmoid(logit p_n + b) with b by bisection: the prior corrected, the evidence kept (Saerens et
+    al. 2002, for two classes).
+
+    Args:
+        probability_N: 0..1.
+        mean: 0..1; 0 and 1 give zeros and ones.
+    """
+    probability_N = float64(probability_N)
+    if not 0 < mean < 1 or not len(probability_N):
+        return torch.full_like(probability_N, float(mean >= 1))
+    odds_N = torch.logit(probability_N, eps=_LEAST)
+    low, high = -_WIDEST, _WIDEST
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if float(torch.sigmoid(odds_N + middle).mean()) < mean:
+            low = middle
+        else:
+            high = middle
+    return torch.sigmoid(odds_N + high)

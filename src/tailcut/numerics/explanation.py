@@ -27,7 +27,9 @@ With 50 labels of a class its own row mostly follows from them, with 5 by the av
 """
 
 
-def own_noise(logits_NCK: Tensor, given_N: Tensor) -> tuple[Tensor, Tensor]:
+def own_noise(
+    logits_NCK: Tensor, given_N: Tensor, start: float | Tensor = _START
+) -> tuple[Tensor, Tensor]:
     """P(given | true) under which each candidate explains the labels best.
 
     Of greatest posterior for sum_n log sum_z softmax(logits_n / t)_z T[z, y_n], by expectation
@@ -39,6 +41,7 @@ def own_noise(logits_NCK: Tensor, given_N: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         logits_NCK: Of C candidates on N samples whose labels they never saw.
         given_N: Those labels.
+        start: Share of wrong labels to begin with, for each candidate or for all of them.
 
     Returns:
         T (C x K x K), and the share of labels that are wrong then (C,), 0..1.
@@ -47,8 +50,8 @@ def own_noise(logits_NCK: Tensor, given_N: Tensor) -> tuple[Tensor, Tensor]:
     logits_NCK = (logits_NCK - logits_NCK.amax(2, keepdim=True)).nan_to_num(nan=0.0)
     given_N = given_N.to(logits_NCK.device)
     n, candidates, classes = logits_NCK.shape
-    transition_CKK = _symmetric(logits_NCK.new_full((candidates,), _START), classes)
-    probabilities_NCK, wrong_C = logits_NCK, logits_NCK.new_full((candidates,), _START)
+    wrong_C = torch.as_tensor(start).to(logits_NCK).expand(candidates)
+    transition_CKK, probabilities_NCK = _symmetric(wrong_C, classes), logits_NCK
     for turn in range(_TURNS):
         chances_NCK = transition_CKK[:, :, given_N].permute(2, 0, 1)
         if turn % _EACH == 0:
