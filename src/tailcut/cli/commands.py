@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,8 @@ def audit(options: Options, config: str) -> int:
         device=device,
         progress=not run.quiet,
     )
+    if opened.keys is not None:
+        issues.insert(0, "key", [opened.keys[row] for row in issues.index])
     path = _write_audit(run, table, issues.to_csv(), config)
     flagged = issues["is_label_issue"].tolist().count(True)
     known = {"samples": len(issues), "issues": flagged, "file": str(path)}
@@ -168,12 +170,13 @@ def demo(options: Options, config: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """A network and its batches."""
+    """A network and its batches, and what identifies each training row for a person."""
 
     model: nn.Module
     train: Batches
     holdout: Batches | None
     clean: Any
+    keys: Sequence[str | int] | None
 
 
 def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
@@ -201,7 +204,8 @@ def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
     elif classes is None:
         classes = 1 + max(int(batch.labels.max()) for batch in read(train))
     built = models.weighted(model, next(read(train)).inputs, classes, inputs.weights)
-    return _Opened(built, train, holdout, true)
+    keys = rows.keys if isinstance(rows, sources.Rows) else None
+    return _Opened(built, train, holdout, true, keys)
 
 
 def _arguments(options: Options, opened: _Opened, device: str) -> dict[str, Any]:
