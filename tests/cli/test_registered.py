@@ -73,7 +73,7 @@ def toy(monkeypatch):
     monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
 
     @models.model("toy", "CLASSES")
-    def opened(classes):
+    def opened(classes, asked):
         from tailcut.cli.items import PLAIN
 
         torch.manual_seed(0)

@@ -316,7 +316,7 @@ def test_a_class_map_and_columns_by_name_reach_the_network_from_the_command_line
     import letters
 
     opened = models.Opened({"text": letters.counts}, lambda *_: letters.Net())
-    monkeypatch.setattr(models, "network", lambda _word: opened)
+    monkeypatch.setattr(models, "network", lambda *_: opened)
     random = np.random.default_rng(0)
     names = np.array(["an a", "a b", "one c"])[np.arange(90) % 3]
     texts = [name[-1] * 5 + "".join(random.choice(list("abc"), 4)) for name in names]

@@ -92,19 +92,25 @@ def load(model: nn.Module, directory: Path, names: Iterable[str]) -> nn.Module:
     return opened(kind, folder).eval().to(device_of(model))
 
 
-def opened(kind: Any, named: str | Path) -> nn.Module:
+def opened(kind: Any, named: str | Path, **arguments: Any) -> nn.Module:
     """A network of a class that loads itself, with the weights and types it was saved with.
+
+    Args:
+        kind: The class.
+        named: A folder, or a name on the hub.
+        arguments: Of its configuration, where they are not those that it was saved with.
 
     Raises:
         StoreError: Weights that do not fit; transformers would fill them up at random.
     """
     try:
         if not any(each.__module__.startswith("transformers.") for each in kind.__mro__):
-            return kind.from_pretrained(named)
+            return kind.from_pretrained(named, **arguments)
         import transformers
 
         dtype = "torch_dtype" if transformers.__version__.startswith("4.") else "dtype"
-        model, info = kind.from_pretrained(named, output_loading_info=True, **{dtype: "auto"})
+        options = {dtype: "auto", "output_loading_info": True, **arguments}
+        model, info = kind.from_pretrained(named, **options)
     except _UNREADABLE as cause:
         raise _unfit(named, kind, first_line(cause)) from cause
     lacking = sorted(map(str, info["missing_keys"])) + sorted(map(str, info["mismatched_keys"]))

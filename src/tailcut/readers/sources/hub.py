@@ -126,7 +126,7 @@ def _image(cells: Any, item: str, home: Path, row: int) -> Source:
 
 
 def _stream(table: Any, where: str, columns: Columns) -> Found:
-    """All rows, in the order in which they come; encoded images, so that they take little memory."""
+    """All rows, in the order in which they come; images stay encoded, which takes less memory."""
     from datasets import Image
 
     first = next(iter(islice(table, 1)), None)
