@@ -289,7 +289,7 @@ def test_options_reach_the_network_and_the_result(colours, capsys):
         "",
     )
     config = Path("run/config.yaml").read_text()
-    assert "image_size: 8\nmean:\n- 0.4\nstd:\n- 0.25\nresize: null\nmodel_args: {}\n" in config
+    assert "image_size: 8\nmean:\n- 0.4\nstd:\n- 0.25\n" in config
     assert main(["diagnose", "--config", "run/config.yaml", "--out", "again", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["preprocessing"] == found["preprocessing"]

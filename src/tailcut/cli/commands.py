@@ -33,6 +33,7 @@ from tailcut.cli.tables import comparison, ranks, verdict
 from tailcut.errors import SpecError, TailcutWarning
 from tailcut.files import store
 from tailcut.files.whole import change_as_one
+from tailcut.network import pretrained
 from tailcut.network.batches import read
 from tailcut.readers.class_map import class_map
 from tailcut.readers.columns import Columns
@@ -47,14 +48,17 @@ def repair(options: Options, config: str) -> int:
     run, cutting = options["run"], options["cutting"]
     device = device_of_run(run)
     require_place(run, "repair")
-    opened = _open(options, cutting.clean)
+    opened, form = _open(options, cutting.clean), options["saving"].format
+    pretrained.require_form(opened.model, form)
     fix = tailcut.repair(
         opened.model, opened.train, opened.holdout, **_arguments(options, opened, device)
     )
     summary = fix.diagnosis.to_dict(title=f"tailcut repair {options['model']}")
     summary["preprocessing"] = _preprocessing(options, opened, fix.diagnosis)
     with run_directory(run, "repair") as directory:
-        runs.write_repair(directory, fix, summary, stamped("repair", config))
+        kept = stamped("repair", config)
+        runs.write_repair(directory, fix, summary, kept, form=form, code=opened.code)
+    summary["load"] = pretrained.how_to_load(fix.model, directory, form, opened.code)
     _tell(run, summary, directory)
     return 0
 
@@ -182,6 +186,7 @@ class _Opened:
     Attributes:
         keys: What identifies each training row for a person.
         steps: How images are prepared, if there are any.
+        code: Python that builds the network, where it is known.
     """
 
     model: nn.Module
@@ -190,6 +195,7 @@ class _Opened:
     clean: Any
     keys: Sequence[str | int] | None
     steps: Steps | None
+    code: str
 
 
 def _open(options: Options, clean: str | None) -> _Opened:
@@ -220,7 +226,9 @@ def _open(options: Options, clean: str | None) -> _Opened:
     built = models.weighted(model, next(read(train)).inputs, classes, inputs.weights)
     known = isinstance(rows, sources.Rows)
     steps = model.steps if known and rows.kind == "image" else None
-    return _Opened(built, train, holdout, true, rows.keys if known else None, steps)
+    keys = rows.keys if known else None
+    code = model.code(None if inputs.weights is None else classes) if model.code else ""
+    return _Opened(built, train, holdout, true, keys, steps, code)
 
 
 def _preprocessing(options: Options, opened: _Opened, found: Diagnosis) -> dict[str, Any] | None:
@@ -276,3 +284,5 @@ def _tell(run: Run, summary: dict[str, Any], directory: Path) -> None:
         console = Screen()
         console.print(verdict(summary))
         console.print(f"wrote {directory}", soft_wrap=True)
+        if "load" in summary:
+            console.print(f"to load it: {summary['load']}", soft_wrap=True)
