@@ -209,21 +209,22 @@ def test_the_base_of_a_card_is_a_name_of_the_hub_and_no_path(name, is_on_hub):
     assert pretrained.about(model)["base"] == (name if is_on_hub else None)
 
 
-def test_a_timm_network_is_saved_for_torch_and_loaded_by_the_line_in_a_new_process(
-    tmp_path, capsys
-):
+def test_a_timm_network_is_saved_for_torch_and_loaded_by_the_line(tmp_path, capsys):
     import timm
 
     torch.manual_seed(0)
-    network = timm.create_model("test_vit", num_classes=3, img_size=32)
+    size = {"img_size": 32, "depth": 1, "embed_dim": 12}
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=3, **size)
     save_file(network.state_dict(), tmp_path / "w.safetensors")
     data = images(tmp_path / "set")
-    words = f"repair timm:test_vit?img_size=32 --weights {tmp_path}/w.safetensors --format torch"
+    word = "timm:vit_tiny_patch16_224?img_size=32&depth=1&embed_dim=12"
+    words = f"repair {word} --weights {tmp_path}/w.safetensors --format torch"
     words += f" --data imagefolder:{data} --views none --depth head --readout lda --rank 3 --force"
     assert main([*words.split(), "--out", str(tmp_path / "run")]) == 0
     line = capsys.readouterr().out.splitlines()[-1].removeprefix("to load it: ")
     assert line == (
-        "import timm, torch; model = timm.create_model('test_vit', num_classes=3, img_size=32); "
+        "import timm, torch; model = timm.create_model('vit_tiny_patch16_224', num_classes=3, "
+        "img_size=32, depth=1, embed_dim=12); "
         f"model.load_state_dict(torch.load('{tmp_path}/run/repaired.pth', weights_only=True))"
     )
     loaded = executed(line)

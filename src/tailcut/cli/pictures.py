@@ -165,8 +165,9 @@ def of_processor(processor: Any, colours: str, source: str) -> Steps | None:
     if odd or not math.isclose(held.get("rescale_factor", 1 / 255), 1 / 255):
         return None
     normal = held.get("do_normalize", False)
+    resample = held.get("resample")
     made = Steps(
-        mode=Image.Resampling(held.get("resample") or 2).name.lower(),
+        mode=Image.Resampling(2 if resample is None else int(resample)).name.lower(),
         mean=tuple(held["image_mean"]) if normal else None,
         std=tuple(held["image_std"]) if normal else None,
         colours=colours,
