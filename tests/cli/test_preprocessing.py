@@ -289,7 +289,7 @@ def test_options_reach_the_network_and_the_result(colours, capsys):
     assert found["preprocessing"] == {
         "images": "8 x 8 pixels, bilinear, the centre, mean 0.4, std 0.25",
         "proposed_by": None,
-        "changed": ["image_size", "mean", "std"],
+        "changed": ["--image-size", "--mean", "--std"],
         "confirmed": True,
     }
     assert (json.loads(Path("run/result.json").read_text())["preprocessing"], err) == (
@@ -347,6 +347,20 @@ def test_an_audit_says_what_is_proposed_before_it_refuses(tiny, colours, capsys)
     assert note in err
     assert err.index(note) < err.index("tailcut: error: the network predicts ")
     assert not Path("issues.csv").exists()
+
+
+def test_a_saved_folder_whose_processor_says_otherwise_is_named(tiny, colours, capsys):
+    words = colours.replace("bright:model", tiny).replace("diagnose", "repair")
+    words += " --mean [0.4] --readout lda --rank 3 --force --out run"
+    assert main(words.split()) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["preprocessing"]["images"].endswith("mean 0.4, std 0.5, 0.5, 0.5")
+    assert (
+        "tailcut: note: the image processor in run/repaired is as it was and knows nothing of "
+        "--mean: change it before you pass the folder on\n"
+    ) in err
+    page = Path("run/report.html").read_text()
+    assert f"as the image processor of {tiny[3:]} proposes: " in page
 
 
 def test_a_user_changes_what_an_image_processor_proposes(tiny):

@@ -54,11 +54,16 @@ def repair(options: Options, config: str) -> int:
         opened.model, opened.train, opened.holdout, **_arguments(options, opened, device)
     )
     summary = fix.diagnosis.to_dict(title=f"tailcut repair {options['model']}")
-    summary["preprocessing"] = _preprocessing(options, opened, fix.diagnosis)
+    summary["preprocessing"] = _preprocessing(opened, fix.diagnosis)
     with run_directory(run, "repair") as directory:
         kept = stamped("repair", config)
         runs.write_repair(directory, fix, summary, kept, form=form, code=opened.code)
     summary["load"] = pretrained.how_to_load(fix.model, directory, form, opened.code)
+    if opened.changed and (directory / pretrained.FOLDER).is_dir():
+        _note(
+            f"the image processor in {directory / pretrained.FOLDER} is as it was and knows "
+            f"nothing of {', '.join(opened.changed)}: change it before you pass the folder on"
+        )
     _tell(run, summary, directory)
     return 0
 
@@ -75,7 +80,7 @@ def diagnose(options: Options, config: str) -> int:
         opened.model, opened.train, opened.holdout, **_arguments(options, opened, device)
     )
     summary = found.to_dict(title=f"tailcut diagnose {options['model']}")
-    summary["preprocessing"] = _preprocessing(options, opened, found)
+    summary["preprocessing"] = _preprocessing(opened, found)
     with run_directory(run, "diagnose") as directory:
         runs.write_diagnosis(directory, found, summary, stamped("diagnose", config))
     _tell(run, summary, directory)
@@ -187,6 +192,7 @@ class _Opened:
         keys: What identifies each training row for a person.
         steps: How images are prepared, if there are any.
         code: Python that builds the network, where it is known.
+        changed: The options that say how images are read.
     """
 
     model: nn.Module
@@ -196,6 +202,7 @@ class _Opened:
     keys: Sequence[str | int] | None
     steps: Steps | None
     code: str
+    changed: list[str]
 
 
 def _open(options: Options, clean: str | None) -> _Opened:
@@ -228,10 +235,11 @@ def _open(options: Options, clean: str | None) -> _Opened:
     steps = model.steps if known and rows.kind == "image" else None
     keys = rows.keys if known else None
     code = model.code(None if inputs.weights is None else classes) if model.code else ""
-    return _Opened(built, train, holdout, true, keys, steps, code)
+    changed = [f"--{each.replace('_', '-')}" for each in options["preprocessing"].of_images]
+    return _Opened(built, train, holdout, true, keys, steps, code, changed)
 
 
-def _preprocessing(options: Options, opened: _Opened, found: Diagnosis) -> dict[str, Any] | None:
+def _preprocessing(opened: _Opened, found: Diagnosis) -> dict[str, Any] | None:
     """How images were prepared, who proposed it, and whether the predictions confirm it."""
     steps = opened.steps
     if steps is None:
@@ -246,7 +254,7 @@ def _preprocessing(options: Options, opened: _Opened, found: Diagnosis) -> dict[
     return {
         "images": steps.describe(),
         "proposed_by": steps.source or None,
-        "changed": list(options["preprocessing"].of_images),
+        "changed": opened.changed,
         "confirmed": confirmed,
     }
 

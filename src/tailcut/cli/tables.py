@@ -61,7 +61,7 @@ def comparison(summaries: list[dict[str, Any]]) -> Table:
 def _images(known: dict[str, Any]) -> str:
     """How they were prepared, and whether that fits what the network was trained on."""
     source = known["proposed_by"]
-    changed = ", ".join(f"--{each.replace('_', '-')}" for each in known["changed"])
+    changed = ", ".join(known["changed"])
     who = " and ".join(part for part in (source and f"as {source} proposes", changed) if part)
     confirmed = "confirmed" if known["confirmed"] else "not confirmed"
     said = f"{who}: {confirmed} by the predictions" if who else "as they are in the data"
