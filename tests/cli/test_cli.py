@@ -92,9 +92,14 @@ def test_audit_writes_a_table(trained, tmp_path, capsys):
     code, out, _ = run(capsys, "audit", *lab_words(trained, "--out", path))
     assert code == 0
     lines = path.read_text().splitlines()
-    assert lines[0] == "index,is_label_issue,label_score,given_label,predicted_label"
+    assert lines[0] == "index,key,is_label_issue,label_score,given_label,predicted_label"
     assert len(lines) == 1101
     assert out.endswith(f"of 1100 labels look wrong; wrote {path}\n")
+    words = lab_words(trained, "--out", path, "--quiet", "--force")
+    words[words.index("--data") + 1] = f"npz:{trained}/train.npz[-1000:-400]"
+    assert run(capsys, "audit", *words)[0] == 0
+    keys = [line.split(",")[:2] for line in path.read_text().splitlines()[1:]]
+    assert keys == [[str(row), str(100 + row)] for row in range(600)]
 
 
 def test_weights_that_were_forgotten_leave_the_network_and_stop_the_audit(
@@ -161,8 +166,8 @@ def test_a_run_without_out_gets_a_new_directory_under_runs(tmp_path, monkeypatch
         (
             "repair lab:mlp --data nothing",
             "no data called 'nothing'; wanted digits, csv:FILE, hf:NAME, imagefolder:DIR, "
-            "npz:FILE, parquet:FILE, tsv:FILE or package.module:factory, each perhaps with [a:b]. "
-            "Correct DATA.",
+            "json:FILE, jsonl:FILE, npz:FILE, parquet:FILE, tsv:FILE, webdataset:SHARDS or "
+            "package.module:factory, each perhaps with [a:b]. Correct DATA.",
         ),
         (
             "repair resnet18 --data digits",

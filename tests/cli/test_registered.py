@@ -73,7 +73,7 @@ def toy(monkeypatch):
     monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
 
     @models.model("toy", "CLASSES")
-    def opened(classes):
+    def opened(classes, asked):
         from tailcut.cli.items import PLAIN
 
         torch.manual_seed(0)
@@ -108,15 +108,15 @@ def test_a_data_and_a_model_word_are_used_by_name(rows, numbers, toy, tmp_path):
 
 def test_help_and_errors_list_the_words_that_are_registered(numbers, toy, capsys):
     told_of_data = (
-        "digits, csv:FILE, hf:NAME, imagefolder:DIR, npz:FILE, numbers:FILE, parquet:FILE, "
-        "tsv:FILE or package.module:factory"
+        "digits, csv:FILE, hf:NAME, imagefolder:DIR, json:FILE, jsonl:FILE, npz:FILE, "
+        "numbers:FILE, parquet:FILE, tsv:FILE, webdataset:SHARDS or package.module:factory"
     )
     told_of_models = (
         "torchvision:NAME, timm:NAME, hf:DIR_OR_ID, lab:NAME, toy:CLASSES or package.module:factory"
     )
     for command in ("repair", "diagnose", "audit"):
         text = helped(capsys, command)
-        assert f"DATA is {told_of_data}; DATA[a:b] takes rows a to b." in text
+        assert f"DATA is {told_of_data}; DATA[a:b] takes rows a to b, DATA[-n:] the last n." in text
         assert f"model {told_of_models} " in text
         assert ("READOUT is one of auto, project, centroid, " in text) == (command != "audit")
     assert told(capsys, "repair", "toy:3", "--data", "other:x") == (

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import tarfile
 
 import numpy as np
 import pandas as pd
@@ -277,6 +278,71 @@ def test_a_data_set_of_the_hub_is_read_from_a_local_folder(sentiment, tmp_path, 
     assert set(batches[0].inputs) >= {"input_ids", "attention_mask"}
 
 
+def as_shard(path, texts, labels):
+    with tarfile.open(path, "w") as archive:
+        for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
+            for ending, held in (("txt", text.encode()), ("cls", str(label).encode())):
+                member = tarfile.TarInfo(f"{number:03}.{ending}")
+                member.size = len(held)
+                archive.addfile(member, io.BytesIO(held))
+
+
+def test_the_same_texts_in_any_form_give_the_same_repair(sentiment, tmp_path, monkeypatch, capsys):
+    """Also as a stream, and as the last rows of a longer file."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    lines = (sentiment / "train.tsv").read_text().splitlines()
+    texts, labels = zip(*[line.split("\t") for line in lines], strict=True)
+    frame = pd.DataFrame({"id": range(40), "review": texts, "label": [int(x) for x in labels]})
+    frame.to_json(tmp_path / "a.json", orient="records")
+    more = pd.concat([frame.tail(3), frame])
+    more.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    more.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    datasets.Dataset.from_pandas(frame).save_to_disk(str(tmp_path / "kept"))
+    as_shard(tmp_path / "a.tar", texts, labels)
+    (tmp_path / "streams_of_texts.py").write_text(
+        "import datasets\n"
+        "def stream():\n"
+        f"    return datasets.load_from_disk({str(tmp_path / 'kept')!r}).to_iterable_dataset()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = [
+        "--views",
+        "none",
+        "--depth",
+        "head",
+        "--readout",
+        "lda",
+        "--rank",
+        "3",
+        "--force",
+        "--json",
+    ]
+    found = {}
+    for word in (
+        f"tsv:{sentiment}/train.tsv",
+        *(f"{kind}:{tmp_path}/a.{kind}" for kind in ("json", "parquet")),
+        *(f"{kind}:{tmp_path}/a.{kind}[-40:]" for kind in ("jsonl", "csv")),
+        f"hf:{tmp_path}/kept",
+        f"webdataset:{tmp_path}/a.tar",
+        "streams_of_texts:stream",
+    ):
+        column = [] if word[:3] in {"tsv", "web"} else ["--text-column", "review"]
+        words = ["repair", f"hf:{sentiment}", "--data", word, *column, *options]
+        assert main([*words, "--out", str(tmp_path / "run")]) == 0
+        known = json.loads(capsys.readouterr().out)
+        del known["seconds"]
+        found[word] = known
+    first = next(iter(found.values()))
+    assert first["readout"] == "lda"
+    assert all(known == first for known in found.values())
+    assert "tokenizer.json" in {path.name for path in (tmp_path / "run" / "repaired").iterdir()}
+    card = (tmp_path / "run" / "repaired" / "README.md").read_text()
+    assert "pipeline_tag: text-classification\n" in card
+
+
 def test_a_library_that_is_not_there_names_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(tailcut.SpecError) as error:
@@ -316,7 +382,7 @@ def test_a_class_map_and_columns_by_name_reach_the_network_from_the_command_line
     import letters
 
     opened = models.Opened({"text": letters.counts}, lambda *_: letters.Net())
-    monkeypatch.setattr(models, "network", lambda _word: opened)
+    monkeypatch.setattr(models, "network", lambda *_: opened)
     random = np.random.default_rng(0)
     names = np.array(["an a", "a b", "one c"])[np.arange(90) % 3]
     texts = [name[-1] * 5 + "".join(random.choice(list("abc"), 4)) for name in names]

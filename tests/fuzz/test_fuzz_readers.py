@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import tarfile
 import zipfile
 from functools import partial
 
@@ -222,6 +223,73 @@ def test_parquet(tmp_path):
         right=same_as_arrow,
         damages=[other_columns],
     )
+
+
+def same_records(path, rows):
+    """What Python's json module reads: one list, or one record in each line."""
+    text = path.read_bytes().decode("utf-8-sig")
+    whole = text.lstrip()[:1] == "["
+    found = json.loads(text) if whole else [json.loads(x) for x in text.split("\n") if x.strip()]
+    named = [{key.lower(): value for key, value in each.items()} for each in found]
+    items = {"text": "text", "sentence": "text", "image": "image", "img": "image"}
+    name = next(key for each in named for key in each if items.get(key) == rows.kind)
+    assert rows.items == [each[name] for each in named]
+    label = next(key for each in named for key in each if key in {"label", "labels"})
+    assert rows.labels_N.tolist() == [int(each[label]) for each in named]
+
+
+def other_records(content, chance):
+    """Names left out, twice or nested, and values of other types."""
+    values = ["good", "", None, 3, 1.0, True, ["a"], {"a": 1}, "1", float("nan")]
+    lines = []
+    for number in range(chance.randint(1, 4)):
+        pairs = [("text", chance.choice([*TEXTS, *values])), ("label", number % 3)]
+        pairs += [(chance.choice(["label", "text", "id"]), chance.choice(values))]
+        pairs = chance.sample(pairs, chance.randint(1, 3))
+        lines.append("{" + ", ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in pairs) + "}")
+    text = "\n".join(lines) if chance.random() < 0.5 else "[" + ", ".join(lines) + "]"
+    return text.encode()
+
+
+@pytest.mark.parametrize("word", ["json", "jsonl"])
+def test_records(tmp_path, word):
+    frame = pd.DataFrame({"text": TEXTS, "label": LABELS})
+    valid = {
+        f"a{lines}.json": frame.to_json(orient="records", lines=lines).encode()
+        for lines in (True, False)
+    }
+    fuzz(word, valid, read(word), tmp_path, right=same_records, damages=[other_records])
+
+
+def tar_bytes(compression="", ending="txt", contents=TEXTS):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as archive:
+        for number, (text, label) in enumerate(zip(contents, LABELS, strict=True)):
+            for name, held in ((ending, text.encode()), ("cls", str(label).encode())):
+                member = tarfile.TarInfo(f"{number}.{name}")
+                member.size = len(held)
+                archive.addfile(member, io.BytesIO(held))
+    return buffer.getvalue()
+
+
+def same_members(path, rows):
+    """The texts and labels that tarfile finds, each of its own sample."""
+    with tarfile.open(path) as archive:
+        held = {
+            each.name: archive.extractfile(each).read().decode()
+            for each in archive
+            if each.isfile() and not each.name.rpartition("/")[2].startswith(".")
+        }
+    texts = [text for name, text in held.items() if name.lower().endswith((".txt", ".text"))]
+    labels = [text for name, text in held.items() if name.lower().endswith((".cls", ".label"))]
+    assert list(rows.items) == texts
+    assert rows.labels_N.tolist() == [int(label) for label in labels]
+    assert len(set(rows.keys)) == len(rows)
+
+
+def test_shards(tmp_path):
+    valid = {"a.tar": tar_bytes(), "b.tar.gz": tar_bytes("gz"), "c.tar": tar_bytes(ending="text")}
+    fuzz("webdataset", valid, read("webdataset"), tmp_path, right=same_members)
 
 
 def as_torchvision_opens_it(path, image):

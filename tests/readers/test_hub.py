@@ -1,5 +1,7 @@
 """Data sets that the hub's own library loads, from local files."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +83,138 @@ def test_a_split_that_is_not_there_is_told(tmp_path):
         "whole files of the form that the word names. Check the name, the split and the network "
         "connection."
     )
+
+
+def kept(tmp_path, **splits):
+    """A folder of `save_to_disk`, with a ClassLabel."""
+    import datasets
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
+    sets = {
+        name: datasets.Dataset.from_dict(
+            {"text": [f"{name} {n}" for n in range(rows)], "label": [n % 2 for n in range(rows)]},
+            features=features,
+        )
+        for name, rows in splits.items()
+    }
+    whole = datasets.DatasetDict(sets) if len(sets) > 1 else next(iter(sets.values()))
+    whole.save_to_disk(str(tmp_path / "kept"))
+    return f"hf:{tmp_path}/kept"
+
+
+def test_a_folder_of_save_to_disk_keeps_the_names_of_its_classes(tmp_path):
+    rows = sources.rows(kept(tmp_path, train=4) + "[-3:]")
+    assert (list(rows.items), rows.labels_N.tolist()) == (
+        ["train 1", "train 2", "train 3"],
+        [1, 0, 1],
+    )
+    assert (rows.class_names, list(rows.keys)) == (("bad", "good"), [1, 2, 3])
+    assert told(f"hf:{tmp_path}/kept:test") == (
+        f"{tmp_path}/kept is one data set without splits; wanted the split 'test'. Leave the split "
+        "out."
+    )
+
+
+def test_a_split_of_several_is_taken_by_name_and_else_the_train_split(tmp_path):
+    word = kept(tmp_path, validation=2, train=3)
+    assert list(sources.rows(word).items) == ["train 0", "train 1", "train 2"]
+    assert list(sources.rows(f"{word}:validation").items) == ["validation 0", "validation 1"]
+    assert told(f"{word}:test") == (
+        f"{tmp_path}/kept has the splits validation, train; wanted the split 'test'. Name one of "
+        "them behind a colon, hf:NAME:SPLIT."
+    )
+
+
+def test_a_name_as_the_hub_has_it_goes_through_load_dataset(tmp_path, monkeypatch):
+    place = tmp_path / "owner" / "films"
+    for config, label in (("short", 0), ("long", 1)):
+        (place / config).mkdir(parents=True)
+        frame = pd.DataFrame({"text": [f"{config} film"] * 3, "label": label})
+        frame.to_csv(place / config / "test.csv", index=False)
+    (place / "README.md").write_text(
+        "---\nconfigs:\n"
+        + "".join(
+            f"- config_name: {each}\n  data_files:\n  - split: test\n    path: {each}/test.csv\n"
+            for each in ("short", "long")
+        )
+        + "---\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    rows = sources.rows("hf:owner/films:long:test[1:]")
+    assert (list(rows.items), rows.labels_N.tolist()) == (["long film"] * 2, [1, 1])
+    assert "Please pick one among the available configs: ['short', 'long']" in told(
+        "hf:owner/films:test"
+    ) or "Config name is missing" in told("hf:owner/films:test")
+
+
+@pytest.fixture
+def factory(tmp_path, monkeypatch):
+    """A module of the current folder whose function is what a test writes."""
+
+    def write(name, body):
+        (tmp_path / f"{name}.py").write_text(body)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+        return f"{name}:data"
+
+    return write
+
+
+def test_a_factory_may_return_a_data_set_of_the_library_or_a_stream(factory):
+    word = factory(
+        "films_of_mine",
+        "import datasets\n"
+        "NAMES = datasets.Features({'review': datasets.Value('string'),\n"
+        "                          'label': datasets.ClassLabel(names=['bad', 'good'])})\n"
+        "def rows():\n"
+        "    for n in range(5):\n"
+        "        yield {'review': f'film {n}', 'label': n % 2}\n"
+        "def data():\n"
+        "    return datasets.IterableDataset.from_generator(rows, features=NAMES)\n"
+        "def splits():\n"
+        "    return datasets.DatasetDict(train=datasets.Dataset.from_list(list(rows())))\n",
+    )
+    reading = sources.Reading(Columns(text="review"))
+    rows = sources.rows(f"{word}[-2:]", reading)
+    assert (list(rows.items), rows.labels_N.tolist()) == (["film 3", "film 4"], [1, 0])
+    assert (rows.class_names, list(rows.keys)) == (("bad", "good"), [3, 4])
+    rows = sources.rows("films_of_mine:splits", reading)
+    assert list(rows.items) == [f"film {n}" for n in range(5)]
+
+
+def test_a_stream_of_images_keeps_them_encoded(factory):
+    word = factory(
+        "pictures_of_mine",
+        "import datasets\n"
+        "from PIL import Image\n"
+        "def data():\n"
+        "    rows = {'image': [Image.new('RGB', (3, 2), (n, 0, 0)) for n in range(4)],\n"
+        "            'label': [0, 1, 0, 1]}\n"
+        "    features = datasets.Features({'image': datasets.Image(),\n"
+        "                                  'label': datasets.Value('int64')})\n"
+        "    whole = datasets.Dataset.from_dict(rows, features=features)\n"
+        "    return whole.to_iterable_dataset()\n",
+    )
+    rows = sources.rows(word)
+    assert rows.kind == "image"
+    assert [np.asarray(rows[n][0])[0, 0, 0] for n in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_stream_of_batches_stays_a_stream_of_batches(factory):
+    import datasets
+
+    if not hasattr(datasets.IterableDataset, "batch"):
+        pytest.skip("datasets before 2.21 has no batches of its own")
+    word = factory(
+        "batches_of_mine",
+        "import datasets\n"
+        "def rows():\n"
+        "    for n in range(4):\n"
+        "        yield {'x': [float(n)] * 2, 'label': n % 2}\n"
+        "def data():\n"
+        "    stream = datasets.IterableDataset.from_generator(rows)\n"
+        "    return stream.batch(2).with_format('torch')\n",
+    )
+    assert not isinstance(sources.rows(word), sources.Rows)

@@ -204,14 +204,11 @@ def test_a_tsv_of_three_columns_without_a_header_is_not_read_as_two(tmp_path):
     )
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl", "parquet"])
 def test_columns_are_chosen_by_name(tmp_path, kind):
     frame = pd.DataFrame({"label": ["x", "y"], "review": ["great", "awful"], "stars": [1, 0]})
     path = tmp_path / f"a.{kind}"
-    if kind == "parquet":
-        frame.to_parquet(path)
-    else:
-        frame.to_csv(path, index=False, sep={"csv": ",", "tsv": "\t"}[kind])
+    saved(frame, path)
     chosen = sources.Reading(Columns(text="review", label="stars"))
     assert held(f"{kind}:{path}", chosen) == [("great", 1), ("awful", 0)]
     missing = sources.Reading(Columns(text="review", label="rating"))
@@ -261,18 +258,59 @@ def test_labels_of_a_parquet_file_are_whole_and_there(tmp_path, column, why):
     ("column", "why"),
     [
         ([png(), None], "row 1 of a.parquet holds nothing in the column of the images"),
-        ([png(), b""], "row 1 of a.parquet holds a bytes in the column of the images"),
-        (["a.png", "b.png"], "row 0 of a.parquet holds a str in the column of the images"),
+        ([png(), b""], "row 1 of a.parquet holds nothing in the column of the images"),
+        (
+            ["a.png", "b.png"],
+            "row 0 of a.parquet names the image 'a.png', and there is no file {folder}/a.png",
+        ),
         ([[1, 2], [3, 4]], "row 0 of a.parquet holds a list in the column of the images"),
         (
             [{"bytes": None, "path": "a.png"}] * 2,
-            "row 0 of a.parquet holds a record of bytes, path without bytes in the column of the "
-            "images",
+            "row 0 of a.parquet names the image 'a.png', and there is no file {folder}/a.png",
+        ),
+        (
+            [{"bytes": None, "path": None}] * 2,
+            "row 0 of a.parquet holds a record of bytes, path without bytes or path in the column "
+            "of the images",
         ),
     ],
 )
 def test_cells_that_hold_no_image_are_told(tmp_path, column, why):
-    assert seen(arrow(tmp_path, image=column, label=[0, 1])) == why
+    assert seen(arrow(tmp_path, image=column, label=[0, 1])) == why.format(folder=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl", "parquet"])
+def test_a_table_of_any_form_may_name_the_files_of_its_images(tmp_path, kind):
+    (tmp_path / "pictures").mkdir()
+    for name, mode in (("a b.png", "RGB"), ("c.png", "L")):
+        (tmp_path / "pictures" / name).write_bytes(png(mode))
+    elsewhere = str(tmp_path / "pictures" / "c.png")
+    frame = pd.DataFrame(
+        {"file": ["pictures/a b.png", elsewhere], "image": ["x", "y"], "is": [1, 0]}
+    )
+    word = saved(frame, tmp_path / f"a.{kind}")
+    rows = sources.rows(word, sources.Reading(Columns(image="file", label="is")))
+    assert (rows.kind, rows.labels_N.tolist(), list(rows.keys)) == ("image", [1, 0], [0, 1])
+    assert [np.asarray(rows[n][0])[0, 0].tolist() for n in (0, 1)] == [[200, 100, 0], [200] * 3]
+    place = {"csv": "line 2", "tsv": "line 2", "jsonl": "line 1"}.get(kind, "row 0")
+    where = "a.parquet" if kind == "parquet" else f"{tmp_path}/a.{kind}"
+    assert told(word, sources.Reading(Columns(image="image", label="is"))) == (
+        f"{place} of {where} names the image 'x', and there is no file {tmp_path}/x; wanted paths "
+        "of images, from the folder of the table on. Move the table to where they start, or write "
+        "whole paths into it."
+    )
+
+
+def saved(frame, path):
+    """A table written as pandas writes its form."""
+    kind = path.suffix[1:]
+    if kind == "parquet":
+        frame.to_parquet(path)
+    elif kind.startswith("json"):
+        frame.to_json(path, orient="records", lines=kind == "jsonl")
+    else:
+        frame.to_csv(path, index=False, sep={"csv": ",", "tsv": "\t"}[kind])
+    return f"{kind}:{path}"
 
 
 @pytest.mark.parametrize("column", [["a", None], [1, 2], [b"a", b"b"]])
@@ -311,3 +349,8 @@ def test_rows_keep_their_numbers_in_the_file(tmp_path):
     word = written(tmp_path, "a,0\nb,1\nc,0\n", "csv")
     assert list(sources.rows(word).keys) == [0, 1, 2]
     assert list(sources.rows(f"{word}[1:]").keys) == [1, 2]
+    assert list(sources.rows(f"{word}[-2:]").keys) == [1, 2]
+    assert list(sources.rows(f"{word}[:-1]").keys) == [0, 1]
+    assert list(sources.rows(f"{word}[-2:-1]").items) == ["b"]
+    assert list(sources.rows(f"{word}[-9:]").keys) == [0, 1, 2]
+    assert seen(f"{word}[-1:1]") == "'csv:FILE' has no rows: there are 3"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,17 @@ from tailcut.cli.output import (
     stamped,
     tell,
 )
+from tailcut.cli.pictures import Steps
 from tailcut.cli.tables import comparison, ranks, verdict
-from tailcut.errors import SpecError
+from tailcut.errors import SpecError, TailcutWarning
 from tailcut.files import store
 from tailcut.files.whole import change_as_one
+from tailcut.network import pretrained
 from tailcut.network.batches import read
 from tailcut.readers.class_map import class_map
 from tailcut.readers.columns import Columns
 from tailcut.verbs import runs
+from tailcut.verbs.diagnosis import Diagnosis
 
 Options = Mapping[str, Any]
 
@@ -44,13 +48,22 @@ def repair(options: Options, config: str) -> int:
     run, cutting = options["run"], options["cutting"]
     device = device_of_run(run)
     require_place(run, "repair")
-    opened = _open(options["model"], options["inputs"], cutting.clean)
+    opened, form = _open(options, cutting.clean), options["saving"].format
+    pretrained.require_form(opened.model, form)
     fix = tailcut.repair(
         opened.model, opened.train, opened.holdout, **_arguments(options, opened, device)
     )
     summary = fix.diagnosis.to_dict(title=f"tailcut repair {options['model']}")
+    summary["preprocessing"] = _preprocessing(opened, fix.diagnosis)
     with run_directory(run, "repair") as directory:
-        runs.write_repair(directory, fix, summary, stamped("repair", config))
+        kept = stamped("repair", config)
+        runs.write_repair(directory, fix, summary, kept, form=form, code=opened.code)
+    summary["load"] = pretrained.how_to_load(fix.model, directory, form, opened.code)
+    if opened.changed and (directory / pretrained.FOLDER).is_dir():
+        _note(
+            f"the image processor in {directory / pretrained.FOLDER} is as it was and knows "
+            f"nothing of {', '.join(opened.changed)}: change it before you pass the folder on"
+        )
     _tell(run, summary, directory)
     return 0
 
@@ -62,11 +75,12 @@ def diagnose(options: Options, config: str) -> int:
     require_place(run, "diagnose")
     if run.out is not None:
         runs.refuse_repair(Path(run.out))
-    opened = _open(options["model"], options["inputs"], cutting.clean)
+    opened = _open(options, cutting.clean)
     found = tailcut.diagnose(
         opened.model, opened.train, opened.holdout, **_arguments(options, opened, device)
     )
     summary = found.to_dict(title=f"tailcut diagnose {options['model']}")
+    summary["preprocessing"] = _preprocessing(opened, found)
     with run_directory(run, "diagnose") as directory:
         runs.write_diagnosis(directory, found, summary, stamped("diagnose", config))
     _tell(run, summary, directory)
@@ -77,7 +91,9 @@ def audit(options: Options, config: str) -> int:
     """`tailcut audit`."""
     run, audited = options["run"], options["audited"]
     device, table = device_of_run(run), _table_of(run)
-    opened = _open(options["model"], options["inputs"], None)
+    opened = _open(options, None)
+    if opened.steps is not None and opened.steps.source:
+        _note(f"images are read as {opened.steps.source} proposes: {opened.steps.describe()}")
     issues = tailcut.find_label_issues(
         opened.model,
         opened.train,
@@ -89,6 +105,8 @@ def audit(options: Options, config: str) -> int:
         device=device,
         progress=not run.quiet,
     )
+    if opened.keys is not None:
+        issues.insert(0, "key", [opened.keys[row] for row in issues.index])
     path = _write_audit(run, table, issues.to_csv(), config)
     flagged = issues["is_label_issue"].tolist().count(True)
     known = {"samples": len(issues), "issues": flagged, "file": str(path)}
@@ -168,16 +186,28 @@ def demo(options: Options, config: str) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """A network and its batches."""
+    """A network and its batches.
+
+    Attributes:
+        keys: What identifies each training row for a person.
+        steps: How images are prepared, if there are any.
+        code: Python that builds the network, where it is known.
+        changed: The options that say how images are read.
+    """
 
     model: nn.Module
     train: Batches
     holdout: Batches | None
     clean: Any
+    keys: Sequence[str | int] | None
+    steps: Steps | None
+    code: str
+    changed: list[str]
 
 
-def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
-    model = models.network(word)
+def _open(options: Options, clean: str | None) -> _Opened:
+    inputs: Inputs = options["inputs"]
+    model = models.network(options["model"], options["preprocessing"], inputs.weights)
     reading = sources.Reading(
         Columns(inputs.text_column, inputs.image_column, inputs.label_column),
         None if inputs.class_map is None else class_map(inputs.class_map),
@@ -201,7 +231,36 @@ def _open(word: str, inputs: Inputs, clean: str | None) -> _Opened:
     elif classes is None:
         classes = 1 + max(int(batch.labels.max()) for batch in read(train))
     built = models.weighted(model, next(read(train)).inputs, classes, inputs.weights)
-    return _Opened(built, train, holdout, true)
+    known = isinstance(rows, sources.Rows)
+    steps = model.steps if known and rows.kind == "image" else None
+    keys = rows.keys if known else None
+    code = model.code(None if inputs.weights is None else classes) if model.code else ""
+    changed = [f"--{each.replace('_', '-')}" for each in options["preprocessing"].of_images]
+    return _Opened(built, train, holdout, true, keys, steps, code, changed)
+
+
+def _preprocessing(opened: _Opened, found: Diagnosis) -> dict[str, Any] | None:
+    """How images were prepared, who proposed it, and whether the predictions confirm it."""
+    steps = opened.steps
+    if steps is None:
+        return None
+    confirmed = found.agreement.fits
+    if steps.source and not confirmed:
+        _note(
+            f"{steps.source} proposes {steps.describe()}, and what the network predicts does not "
+            "confirm it: if it was trained on other inputs, say so with --image-size, --mean, "
+            "--std and --resize"
+        )
+    return {
+        "images": steps.describe(),
+        "proposed_by": steps.source or None,
+        "changed": opened.changed,
+        "confirmed": confirmed,
+    }
+
+
+def _note(text: str) -> None:
+    warnings.warn(text, TailcutWarning, stacklevel=2)
 
 
 def _arguments(options: Options, opened: _Opened, device: str) -> dict[str, Any]:
@@ -233,3 +292,5 @@ def _tell(run: Run, summary: dict[str, Any], directory: Path) -> None:
         console = Screen()
         console.print(verdict(summary))
         console.print(f"wrote {directory}", soft_wrap=True)
+        if "load" in summary:
+            console.print(f"to load it: {summary['load']}", soft_wrap=True)

@@ -15,7 +15,7 @@ from tailcut.readers.found import Found
 from tailcut.readers.numbering import numbered
 from tailcut.readers.registry import Reading
 from tailcut.readers.rows import Rows
-from tailcut.readers.words import factory, forms, is_module, match
+from tailcut.readers.words import factory, forms, is_module, match, readable
 
 __all__ = ["Reading", "Rows", "of_run", "rows"]
 
@@ -58,7 +58,7 @@ def rows(word: str, reading: Reading | None = None, *, first: bool = True) -> Ro
         DataError: Rows that cannot be used.
     """
     reading = reading or Reading()
-    match = re.fullmatch(r"(.*)\[(\d*):(\d*)\]", word, re.DOTALL)
+    match = re.fullmatch(r"(.*)\[(-?\d+)?:(-?\d+)?\]", word, re.DOTALL)
     plain = match.group(1) if match else word
     found = _read(plain, word, reading)
     if isinstance(found, Found):
@@ -68,7 +68,7 @@ def rows(word: str, reading: Reading | None = None, *, first: bool = True) -> Ro
     if not isinstance(found, Rows):
         raise SpecError(
             f"rows {word[len(plain) :]} of a factory's batches",
-            wanted="a factory without [a:b]",
+            wanted="a factory without [a:b], or one that returns a data set of single samples",
             advice="Let the factory choose its rows",
         )
     chosen = found.between(slice(*(int(edge) if edge else None for edge in match.groups()[1:])))
@@ -89,9 +89,20 @@ def _read(plain: str, word: str, reading: Reading) -> Found | Rows | Batches:
         return opens(rest, reading)
     kind, _, rest = plain.partition(":")
     if rest and is_module(kind):
-        return factory(plain)
+        return _made(factory(plain), plain, reading)
     raise SpecError(
         f"no data called {word!r}",
         wanted=f"{forms(words)}, each perhaps with [a:b]",
         advice="Correct DATA",
     )
+
+
+def _made(made: Any, word: str, reading: Reading) -> Found | Batches:
+    """Data sets of single samples become rows; batches are passed on as they are."""
+    from tailcut.readers.samples import holds_samples, samples
+    from tailcut.readers.sources import hub
+
+    if hub.is_loaded(made):
+        with readable(word, wanted="a data set of rows", advice="Check what the factory returns"):
+            return hub.loaded(made, word, reading.columns)
+    return samples(made, word) if holds_samples(made) else made

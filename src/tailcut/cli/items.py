@@ -30,7 +30,7 @@ def each(transform: Callable[[Any], Tensor]) -> Collate:
     return collate
 
 
-def _tensor(item: Any) -> Tensor:
+def tensor(item: Any) -> Tensor:
     """Pixels (uint8 tensors, PIL images) as floats 0..1, channels first; others as they are."""
     if isinstance(item, Tensor):
         pixels = item
@@ -40,15 +40,9 @@ def _tensor(item: Any) -> Tensor:
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
 
 
-def images(transform: Callable[[Any], Tensor]) -> dict[str, Collate]:
-    """Tensors as they are, and images transformed once they have three channels."""
-    return {**PLAIN, "image": each(lambda image: transform(coloured(image)))}
-
-
-def images_of(model: Any) -> dict[str, Collate]:
-    """Tensors as they are, and images as the first convolution of a network reads them."""
-    mode = _mode(model)
-    return {**PLAIN, "image": each(lambda image: _tensor(image.convert(mode or image.mode)))}
+def images(read: Callable[[Any], Tensor], tensors: Callable[[Any], Tensor]) -> dict[str, Collate]:
+    """Batches of images and of tensors, each item read alone."""
+    return {"tensor": each(tensors), "image": each(read)}
 
 
 def coloured(image: Any) -> Any:
@@ -61,12 +55,12 @@ def grey(image: Any) -> np.ndarray:
     return np.array(image.convert("L"))[None]
 
 
-def _mode(model: Any) -> str | None:
-    """Of the images that the first convolution of a network reads, if it has one."""
+def mode_of(model: Any) -> str | None:
+    """Pillow's mode of the images that the first convolution of a network reads, if it has one."""
     modules = model.modules() if isinstance(model, nn.Module) else ()
     first = next((module for module in modules if isinstance(module, nn.Conv2d)), None)
     return None if first is None else {1: "L", 3: "RGB"}.get(first.in_channels)
 
 
-PLAIN: dict[str, Collate] = {"tensor": each(_tensor), "image": each(_tensor)}
+PLAIN: dict[str, Collate] = images(tensor, tensor)
 """Of a network that says nothing of how it reads items."""

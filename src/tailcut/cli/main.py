@@ -28,6 +28,7 @@ from tailcut.cli.options import (
     Run,
     Training,
 )
+from tailcut.cli.preprocessing import Preprocessing, Saving
 from tailcut.cli.words import data_epilog, model_forms, readouts_epilog
 from tailcut.errors import TailcutError, TailcutWarning, out_of_memory
 
@@ -82,17 +83,17 @@ COMMANDS = {
     ),
     "diagnose": Command(
         "Look at a network: spectrum, memorisation, noise, and whether a cut would help.",
-        (Inputs, Cutting, Run),
+        (Inputs, Preprocessing, Cutting, Run),
         ("model", model_forms),
     ),
     "repair": Command(
         "Cut memorised label noise out of a trained network.",
-        (Inputs, Cutting, Run),
+        (Inputs, Preprocessing, Cutting, Saving, Run),
         ("model", model_forms),
     ),
     "audit": Command(
         "Find wrong labels in the training data.",
-        (Inputs, Audited, Run),
+        (Inputs, Preprocessing, Audited, Run),
         ("model", model_forms),
     ),
     "report": Command(

@@ -10,6 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tailcut.cli.checkpoint_configs import (
+    builder_arguments,
+    names,
+    processed,
+    timm_config,
+    tokenised,
+    written,
+)
+from tailcut.cli.preprocessing import Asked, Preprocessing, split
 from tailcut.errors import SpecError, TailcutError, out_of_memory
 from tailcut.readers.classes import Classes
 from tailcut.readers.words import (
@@ -26,6 +35,8 @@ from tailcut.readers.words import (
 if TYPE_CHECKING:
     from torch import nn
 
+    from tailcut.cli.pictures import Steps
+
 Make: TypeAlias = "Callable[[Any, int | None], nn.Module]"
 
 
@@ -38,18 +49,26 @@ class Opened:
         make: (first batch's inputs, classes) -> network; without a number of classes, with the
             weights it is published with.
         names: Of its own classes, where it has them.
+        steps: How it prepares images, where that can be said.
+        code: Number of classes -> the Python that builds it, to load its weights into.
     """
 
     collate: dict[str, Collate]
     make: Make
     names: Classes | None = None
+    steps: Steps | None = None
+    code: Callable[[int | None], str] | None = None
 
 
-MODELS: dict[str, Word[Callable[[str], Opened]]] = {}
+Opens: TypeAlias = "Callable[[str, Asked], Opened]"
+"""(what stands behind the colon, what else is asked) -> the network, not yet built."""
+
+
+MODELS: dict[str, Word[Opens]] = {}
 """The MODEL words that are registered, by name."""
 
 
-def model(name: str, form: str) -> Callable[[Callable[[str], Opened]], Callable[[str], Opened]]:
+def model(name: str, form: str) -> Callable[[Opens], Opens]:
     """Register what opens a MODEL word, so that `name:form` can be given as MODEL.
 
     Args:
@@ -57,33 +76,52 @@ def model(name: str, form: str) -> Callable[[Callable[[str], Opened]], Callable[
         form: What stands behind it, for messages: NAME, DIR_OR_ID; empty if there is no colon.
     """
 
-    def register(opens: Callable[[str], Opened]) -> Callable[[str], Opened]:
+    def register(opens: Opens) -> Opens:
         MODELS[name] = Word(form, opens)
         return opens
 
     return register
 
 
-def network(word: str) -> Opened:
+def network(word: str, images: Preprocessing | None = None, weights: str | None = None) -> Opened:
     """MODEL, not yet built.
+
+    Args:
+        word: Perhaps with `?name=value&...` for its builder.
+        images: What the user says of it.
+        weights: The file of its weights.
 
     Raises:
         SpecError: A word that names nothing, or an extra that is not installed.
     """
-    found = match(MODELS, word)
+    plain, asked = split(word, images or Preprocessing(), weights)
+    found = match(MODELS, plain)
     if found is not None:
         opens, rest = found
-        with readable(word):
-            opened = opens(rest)
-        return replace(opened, make=_telling(word, opened.make))
-    kind, _, rest = word.partition(":")
+        with readable(plain):
+            opened = opens(rest, asked)
+        return replace(opened, make=_telling(plain, opened.make))
+    kind, _, rest = plain.partition(":")
     if rest and is_module(kind):
-        from tailcut.cli.items import images_of
-        from tailcut.network.modules import network_in
-
-        made = network_in(factory(word))
-        return Opened(images_of(made), lambda _inputs, _classes: made)
+        return _made(plain, asked)
     raise SpecError(f"no model called {word!r}", wanted=forms(MODELS), advice="Correct MODEL")
+
+
+def _made(word: str, asked: Asked) -> Opened:
+    """A network that a factory makes; its images are as its first convolution reads them."""
+    from tailcut.cli import pictures
+    from tailcut.cli.items import images, mode_of
+    from tailcut.network.modules import network_in
+
+    made = network_in(factory(word, asked.arguments))
+    plain = pictures.Steps(colours=mode_of(made))
+    read, steps = pictures.chosen(plain, None, asked.images, word)
+    return Opened(
+        images(read, pictures.of_tensors(asked.images)),
+        lambda _inputs, _classes: made,
+        steps=steps,
+        code=lambda _: written(word.replace(":", "."), None, asked.arguments),
+    )
 
 
 def weighted(opened: Opened, inputs: Any, classes: int, weights: str | None) -> nn.Module:
@@ -122,8 +160,9 @@ def _telling(word: str, make: Make) -> Make:
 
 
 @model("torchvision", "NAME")
-def _torchvision(name: str) -> Opened:
-    from tailcut.cli.items import images
+def _torchvision(name: str, asked: Asked) -> Opened:
+    from tailcut.cli import pictures
+    from tailcut.cli.items import coloured, images
 
     models = extra("torchvision", "images").models
     if name not in models.list_models():
@@ -132,71 +171,89 @@ def _torchvision(name: str) -> Opened:
             wanted="a name of torchvision.models.list_models()",
             advice="Correct the name",
         )
-    transform = models.get_model_weights(name).DEFAULT.transforms()
+    preset = models.get_model_weights(name).DEFAULT.transforms()
+    source = f"torchvision's default weights of {name}"
+    read, steps = pictures.chosen(
+        pictures.of_torchvision(preset, source),
+        lambda image: preset(coloured(image)),
+        asked.images,
+        f"torchvision:{name}",
+    )
 
     def make(_inputs: Any, classes: int | None) -> nn.Module:
         if classes is None:
-            return models.get_model(name, weights="DEFAULT")
-        return models.get_model(name, weights=None, num_classes=classes)
+            return models.get_model(name, weights="DEFAULT", **asked.arguments)
+        return models.get_model(name, **{"weights": None, **builder_arguments(classes, asked)})
 
-    return Opened(images(transform), make)
+    return Opened(
+        images(read, pictures.of_tensors(asked.images)),
+        make,
+        steps=steps,
+        code=lambda classes: written(
+            "torchvision.models.get_model", name, builder_arguments(classes, asked)
+        ),
+    )
 
 
 @model("timm", "NAME")
-def _timm(name: str) -> Opened:
+def _timm(name: str, asked: Asked) -> Opened:
+    from tailcut.cli import pictures
     from tailcut.cli.items import images
 
     timm = extra("timm", "timm")
-    if not timm.is_model(name):
-        raise SpecError(
-            f"timm has no model {name!r}",
-            wanted="a name of timm.list_models()",
-            advice="Correct the name",
-        )
+    about, source = timm_config(timm, name, asked.weights)
     data = importlib.import_module("timm.data")
-    about = timm.get_pretrained_cfg(name)
-    config = data.resolve_data_config(pretrained_cfg=about.to_dict() if about else {})
+    channels = int(asked.arguments.get("in_chans", (about.get("input_size") or (3,))[0]))
+    sized = {key: asked.arguments[key] for key in ("img_size",) if key in asked.arguments}
+    config = data.resolve_data_config({"in_chans": channels, **sized}, pretrained_cfg=about)
+    proposed = pictures.of_timm(config, channels, source)
     transform = data.create_transform(**config, is_training=False)
+    library: Any = (lambda image: transform(image.convert("RGB"))) if channels == 3 else proposed
+    read, steps = pictures.chosen(proposed, library, asked.images, f"timm:{name}")
 
     def make(_inputs: Any, classes: int | None) -> nn.Module:
         if classes is None:
-            return timm.create_model(name, pretrained=True)
-        return timm.create_model(name, pretrained=False, num_classes=classes)
+            return timm.create_model(name, pretrained=True, **asked.arguments)
+        return timm.create_model(name, **{"pretrained": False, **builder_arguments(classes, asked)})
 
-    return Opened(images(transform), make)
+    return Opened(
+        images(read, pictures.of_tensors(asked.images)),
+        make,
+        steps=steps,
+        code=lambda classes: written("timm.create_model", name, builder_arguments(classes, asked)),
+    )
 
 
 @model("hf", "DIR_OR_ID")
-def _hub(name: str) -> Opened:
+def _hub(name: str, asked: Asked) -> Opened:
     """A folder or hub name; a classifier of text if it comes with a tokenizer, else of images."""
-    from tailcut.cli.items import coloured, grey
     from tailcut.network.pretrained import opened
 
     transformers = extra("transformers", "hf")
-    kind = transformers.AutoConfig.from_pretrained(name)
-    names = kind.architectures or [""]
-    if "ImageClassification" in names[0]:
-        seen = grey if getattr(kind, "num_channels", 3) == 1 else coloured
-        processor = transformers.AutoImageProcessor.from_pretrained(name)
+    config = transformers.AutoConfig.from_pretrained(name, **asked.arguments)
+    kinds = config.architectures or [""]
+    steps = None
+    if "ImageClassification" in kinds[0]:
         auto = transformers.AutoModelForImageClassification
-        collate: dict[str, Collate] = {
-            "image": lambda items: dict(processor(list(map(seen, items)), return_tensors="pt"))
-        }
+        collate, steps = processed(transformers, name, config, asked)
     else:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         auto = transformers.AutoModelForSequenceClassification
-        collate = {
-            "text": lambda items: dict(
-                tokenizer(items, padding=True, truncation=True, return_tensors="pt")
-            )
-        }
-    return Opened(collate, lambda _inputs, _classes: opened(auto, name), _names(kind))
+        collate = tokenised(transformers, name, asked)
+    return Opened(
+        collate,
+        lambda _inputs, _classes: opened(auto, name, **asked.arguments),
+        names(config),
+        steps,
+    )
 
 
 @model("lab", "NAME")
-def _lab(name: str) -> Opened:
-    from tailcut.cli.items import PLAIN
+def _lab(name: str, asked: Asked) -> Opened:
+    from tailcut.cli import pictures
+    from tailcut.cli.items import images
     from tailcut.lab.training.networks import build
+
+    shapes: list[tuple[int, ...]] = []
 
     def make(inputs: Any, classes: int | None) -> nn.Module:
         if classes is None:
@@ -205,17 +262,15 @@ def _lab(name: str) -> Opened:
                 wanted="a trained network",
                 advice="Pass --weights RUN/last.safetensors, as tailcut lab train writes it",
             )
-        return build(name, tuple(inputs.shape[1:]), classes)
+        shapes[:] = [tuple(inputs.shape[1:])]
+        return build(name, shapes[0], classes, **asked.arguments)
 
-    return Opened(PLAIN, make)
-
-
-def _names(config: Any) -> Classes | None:
-    """Of a configuration's classes; LABEL_0 and so on are no names."""
-    if sorted(config.id2label) != list(range(len(config.id2label))):
-        return None
-    names = [config.id2label[number] for number in sorted(config.id2label)]
-    general = any(name == f"LABEL_{number}" for number, name in enumerate(names))
-    if general or len(set(names)) < len(names):
-        return None
-    return Classes.ordered(names, "the network's own configuration")
+    read, steps = pictures.chosen(pictures.Steps(), None, asked.images, f"lab:{name}")
+    return Opened(
+        images(read, pictures.of_tensors(asked.images)),
+        make,
+        steps=steps,
+        code=lambda classes: (
+            f"tailcut.lab.training.networks.build({name!r}, {shapes[0]}, {classes})"
+        ),
+    )

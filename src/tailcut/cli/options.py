@@ -58,9 +58,9 @@ class Inputs:
         force: Go on although the network does not predict its training labels.
         class_map: File that numbers the class names, as the network was trained on them: .json
             or .yaml {name: number}, .csv with name and number, .txt with one name in each line.
-        text_column: Of the texts in csv, tsv, parquet and hf data; else text or sentence.
-        image_column: Of the images in parquet and hf data; else img or image.
-        label_column: Of the labels in all these; else label, labels or fine_label.
+        text_column: Of the texts in tables, hf data and shards (txt); else text or sentence.
+        image_column: Of the images in all these, or their paths (jpg, png); else img or image.
+        label_column: Of the labels in all these (cls, json.NAME); else label, labels, fine_label.
     """
 
     data: str

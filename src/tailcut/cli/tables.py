@@ -25,6 +25,8 @@ def verdict(summary: dict[str, Any]) -> Table:
     table.add_row("network", text)
     if reach is not None and reach.skipped:
         table.add_row("layers not filtered", _few(reach.skipped))
+    if summary.get("preprocessing") is not None:
+        table.add_row("images", _images(summary["preprocessing"]))
     for name, labels in (("holdout", "held-out given labels"), ("clean", "true labels")):
         found = summary[name]
         if found is not None:
@@ -54,6 +56,16 @@ def comparison(summaries: list[dict[str, Any]]) -> Table:
         cells = [f"{values.mean():.1f}"] + ([f"{values.std():.1f}"] if len(rows) > 1 else [])
         table.add_row(str(name), *cells, style="bold" if name == "tailcut" else None)
     return table
+
+
+def _images(known: dict[str, Any]) -> str:
+    """How they were prepared, and whether that fits what the network was trained on."""
+    source = known["proposed_by"]
+    changed = ", ".join(known["changed"])
+    who = " and ".join(part for part in (source and f"as {source} proposes", changed) if part)
+    confirmed = "confirmed" if known["confirmed"] else "not confirmed"
+    said = f"{who}: {confirmed} by the predictions" if who else "as they are in the data"
+    return f"{known['images']} ({said})"
 
 
 def _few(skipped: dict[str, str], most: int = 8) -> str:

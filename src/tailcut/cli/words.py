@@ -37,7 +37,7 @@ def model_forms() -> str:
 
 def data_epilog() -> str:
     """DATA, as it may be said, in a sentence."""
-    return f"DATA is {forms(data())}; DATA[a:b] takes rows a to b."
+    return f"DATA is {forms(data())}; DATA[a:b] takes rows a to b, DATA[-n:] the last n."
 
 
 def readouts_epilog() -> str:

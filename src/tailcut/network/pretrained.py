@@ -6,20 +6,24 @@ import shutil
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from tailcut.errors import StoreError, TailcutWarning
 from tailcut.files.store import save_tensors
-from tailcut.files.whole import first_line
+from tailcut.files.whole import first_line, write_atomically
 from tailcut.network.modules import state_of
 from tailcut.network.stream import device_of
 from tailcut.network.weights import load_exactly
 
-WEIGHTS = "repaired.safetensors"
-"""Of a network without `save_pretrained`."""
+WEIGHTS, TORCH, FOLDER = "repaired.safetensors", "repaired.pth", "repaired"
+"""The weights as safetensors, as a torch file, and the folder of a network that saves itself."""
+
+Form: TypeAlias = Literal["safetensors", "torch"]
+"""Of the file of weights."""
 
 _COMPANIONS = {".json", ".txt", ".model", ".py", ".jinja", ".tiktoken", ".codes", ".spm", ".vocab"}
 """Suffixes of tokenizers, image processors, chat templates and code; of no weights."""
@@ -31,15 +35,69 @@ _UNREADABLE += (SafetensorError,)
 """What transformers says of a folder that it cannot read."""
 
 
-def save(network: nn.Module, directory: Path) -> None:
-    """Write `repaired.safetensors`, or a folder `repaired` with what belongs beside its weights."""
+def save(network: nn.Module, directory: Path, form: Form = "safetensors") -> None:
+    """Write a file of weights, or a folder `repaired` with what belongs beside them.
+
+    Raises:
+        StoreError: See `require_form`.
+    """
+    require_form(network, form)
     saved: Any = network
-    if not hasattr(saved, "save_pretrained"):
+    if hasattr(saved, "save_pretrained"):
+        saved.save_pretrained(directory / FOLDER)
+        _add_companions(network, directory / FOLDER)
+    elif form == "torch":
+        state = {name: each.detach().cpu().clone() for name, each in state_of(network).items()}
+        write_atomically(directory / TORCH, lambda place: torch.save(state, place))
+    else:
         save_tensors(directory / WEIGHTS, state_of(network))
-        return
-    folder = directory / "repaired"
-    saved.save_pretrained(folder)
-    _add_companions(network, folder)
+
+
+def require_form(network: nn.Module, form: str) -> None:
+    """Refuse forms that are not known, and torch files of networks that save themselves.
+
+    Raises:
+        StoreError: Such a form.
+    """
+    if form not in get_args(Form):
+        raise StoreError(
+            f"the format {form!r}", wanted="safetensors or torch", advice="Correct the name"
+        )
+    if form == "torch" and hasattr(network, "save_pretrained"):
+        raise StoreError(
+            f"the format torch for {type(network).__name__}, which saves itself as a folder",
+            wanted="safetensors, which from_pretrained loads",
+            advice="Leave the format out, or call torch.save(fix.model.state_dict(), path)",
+        )
+
+
+def how_to_load(
+    network: nn.Module, directory: str | Path = "", form: Form = "safetensors", code: str = ""
+) -> str:
+    """A line of Python that loads what `save` wrote.
+
+    Args:
+        network: That was saved.
+        directory: Where; nothing for the folder one is in.
+        form: Of the file.
+        code: Python that builds the network, such as `timm.create_model('resnet18')`; without it
+            the line takes a network called `model`.
+    """
+    kind = type(network)
+    if hasattr(network, "save_pretrained"):
+        place = (Path(directory) / FOLDER).as_posix()
+        home = "transformers" if kind.__module__.startswith("transformers.") else kind.__module__
+        return f"import {home}; model = {home}.{kind.__qualname__}.from_pretrained({place!r})"
+    place = (Path(directory) / (TORCH if form == "torch" else WEIGHTS)).as_posix()
+    calls = [code] if code else []
+    calls.append(
+        f"torch.load({place!r}, weights_only=True)"
+        if form == "torch"
+        else f"safetensors.torch.load_file({place!r})"
+    )
+    packages = dict.fromkeys(each.partition("(")[0].rpartition(".")[0] for each in calls)
+    build = f"model = {code}; " if code else ""
+    return f"import {', '.join(packages)}; {build}model.load_state_dict({calls[-1]})"
 
 
 def _add_companions(network: nn.Module, folder: Path) -> None:
@@ -73,6 +131,23 @@ def _home(named: str) -> Path | None:
         return None
 
 
+def about(network: nn.Module) -> dict[str, str | None]:
+    """Library, task and base of a network, as the Hugging Face hub knows them; None if it does not.
+
+    The base is the name that it was loaded by, unless that is a folder.
+    """
+    kind, named = type(network), str(getattr(network, "name_or_path", ""))
+    tasks = {"ImageClassification": "image", "SequenceClassification": "text"}
+    ends = [task for end, task in tasks.items() if kind.__name__.endswith(end)]
+    ours = kind.__module__.startswith("transformers.")
+    on_hub = named.count("/") <= 1 and not named.startswith(".") and not Path(named).exists()
+    return {
+        "library": "transformers" if ours else None,
+        "task": f"{ends[0]}-classification" if ends else None,
+        "base": named if named and on_hub else None,
+    }
+
+
 def load(model: nn.Module, directory: Path, names: Iterable[str]) -> nn.Module:
     """What `save` wrote, as a network of the model's class on its device, to evaluate.
 
@@ -84,27 +159,34 @@ def load(model: nn.Module, directory: Path, names: Iterable[str]) -> nn.Module:
     Raises:
         StoreError: A class that cannot be loaded so, or weights that do not fit.
     """
-    if WEIGHTS in names:
-        return load_exactly(model, directory / WEIGHTS)
-    folder, kind = directory / "repaired", type(model)
+    for name in (WEIGHTS, TORCH):
+        if name in names:
+            return load_exactly(model, directory / name)
+    folder, kind = directory / FOLDER, type(model)
     if not hasattr(kind, "from_pretrained"):
         raise _unfit(folder, kind, "that class has no from_pretrained")
     return opened(kind, folder).eval().to(device_of(model))
 
 
-def opened(kind: Any, named: str | Path) -> nn.Module:
+def opened(kind: Any, named: str | Path, **arguments: Any) -> nn.Module:
     """A network of a class that loads itself, with the weights and types it was saved with.
+
+    Args:
+        kind: The class.
+        named: A folder, or a name on the hub.
+        arguments: Of its configuration, where they are not those that it was saved with.
 
     Raises:
         StoreError: Weights that do not fit; transformers would fill them up at random.
     """
     try:
         if not any(each.__module__.startswith("transformers.") for each in kind.__mro__):
-            return kind.from_pretrained(named)
+            return kind.from_pretrained(named, **arguments)
         import transformers
 
         dtype = "torch_dtype" if transformers.__version__.startswith("4.") else "dtype"
-        model, info = kind.from_pretrained(named, output_loading_info=True, **{dtype: "auto"})
+        options = {dtype: "auto", "output_loading_info": True, **arguments}
+        model, info = kind.from_pretrained(named, **options)
     except _UNREADABLE as cause:
         raise _unfit(named, kind, first_line(cause)) from cause
     lacking = sorted(map(str, info["missing_keys"])) + sorted(map(str, info["mismatched_keys"]))

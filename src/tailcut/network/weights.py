@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from tailcut.errors import StoreError, TailcutWarning
-from tailcut.files.store import load_tensors
 from tailcut.network.checkpoints import State, states_in
 from tailcut.network.fitting import Fit, few, place_of
 from tailcut.network.modules import load_state, state_of
@@ -66,7 +65,7 @@ def load_exactly(model: nn.Module, path: Path) -> nn.Module:
     Raises:
         StoreError: Names, shapes or types that differ.
     """
-    tensors, wanted = load_tensors(path), state_of(model)
+    tensors, wanted = states_in(path).get("", {}), state_of(model)
     fit = Fit.of(tensors, wanted)
     if fit.problems or fit.counters or any(ours != name for ours, name in fit.names.items()):
         raise _misfit(path, model, fit)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from tailcut.errors import DataError
+
+Usual: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Names of columns by what they hold: image, text or label."""
 
 
 @dataclass(frozen=True)
@@ -23,33 +27,43 @@ class Columns:
     label: str | None = None
 
     def chosen(
-        self, names: Sequence[str], where: str, kinds: Sequence[str] = ("image", "text")
+        self, names: Sequence[str], where: str, usual: Usual | None = None
     ) -> tuple[str, str, str]:
         """The column of the items, their kind, and the column of the labels.
+
+        Args:
+            names: Of all columns.
+            where: The table, for messages.
+            usual: Names that need no option, for each kind that is wanted; else those of `USUAL`.
 
         Raises:
             DataError: None that can be meant, or several.
         """
-        label = _all(names, LABELS, self.label)
+        usual = usual or USUAL
+        kinds = [kind for kind in KINDS if kind in usual]
+        label = _all(names, usual["label"], self.label)
         asked = {"image": self.image, "text": self.text}
         only = [kind for kind in kinds if asked[kind] is not None] or kinds
-        items = [(name, kind) for kind in only for name in _all(names, USUAL[kind], asked[kind])]
+        items = [(name, kind) for kind in only for name in _all(names, usual[kind], asked[kind])]
         if len(label) == len(items) == 1:
             return *items[0], label[0]
-        usual = [name for kind in kinds for name in USUAL[kind]]
-        meant = [*filter(None, asked.values())] or usual
+        meant = [*filter(None, asked.values())] or [name for kind in kinds for name in usual[kind]]
         options = ", ".join(f"--{kind}-column" for kind in (*kinds, "label"))
         raise DataError(
             f"{where} has the columns {list(names)}",
-            wanted=f"one column of labels ({self.label or ', '.join(LABELS)}) and one of items "
-            f"({', '.join(meant)})",
+            wanted=f"one column of labels ({self.label or ', '.join(usual['label'])}) and one of "
+            f"items ({', '.join(meant)})",
             advice=f"Rename the columns, or choose with {options}",
         )
 
 
-LABELS = ("label", "labels", "fine_label")
-USUAL = {"image": ("img", "image"), "text": ("text", "sentence")}
-"""Names of columns that need no option; capitals do not matter."""
+KINDS = ("image", "text")
+USUAL: Usual = {
+    "image": ("img", "image"),
+    "text": ("text", "sentence"),
+    "label": ("label", "labels", "fine_label"),
+}
+"""Names of columns that need no option, by what they hold; capitals do not matter."""
 
 
 def _all(names: Sequence[str], usual: Sequence[str], asked: str | None) -> list[str]:
@@ -61,4 +75,4 @@ def _all(names: Sequence[str], usual: Sequence[str], asked: str | None) -> list[
 
 def known(name: str) -> bool:
     """Whether a cell of the first row is a usual name of a column."""
-    return name.lower() in (*LABELS, *USUAL["image"], *USUAL["text"])
+    return any(name.lower() in names for names in USUAL.values())

@@ -13,6 +13,9 @@ from typing import Any
 from tailcut.errors import DataError
 from tailcut.readers.words import extra
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+"""Of files that hold images: those of torchvision's ImageFolder, and .gif."""
+
 Source = bytes | Path | Callable[[], Any]
 """An encoded image, the file it lies in, or what brings one of these when called."""
 

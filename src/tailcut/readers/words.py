@@ -79,12 +79,12 @@ def existing(path: Path) -> Path:
     raise SpecError(f"nothing at {path}", wanted="data to read", advice="Check the path")
 
 
-def factory(word: str) -> Any:
+def factory(word: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """What `package.module:function` returns; modules of the current folder are found."""
     module_name, _, function = word.partition(":")
     _search_here()
     try:
-        return _made(word, module_name, function)
+        return _made(word, module_name, function, arguments or {})
     except TailcutError:
         raise
     except (Exception, SystemExit) as cause:
@@ -98,7 +98,7 @@ def factory(word: str) -> Any:
         ) from cause
 
 
-def _made(word: str, module_name: str, function: str) -> Any:
+def _made(word: str, module_name: str, function: str, arguments: Mapping[str, Any]) -> Any:
     """What the function returns; what it raises is not caught."""
     try:
         made = getattr(importlib.import_module(module_name), function)
@@ -108,7 +108,7 @@ def _made(word: str, module_name: str, function: str) -> Any:
             wanted="package.module:function that Python finds",
             advice="Run from the folder of the module, or install its package",
         ) from None
-    return made()
+    return made(**arguments)
 
 
 def is_module(name: str) -> bool:

@@ -57,7 +57,7 @@ def page(summary: Mapping[str, Any]) -> str:
         title=summary.get("title") or "tailcut report",
         meaning=_meaning(summary),
         cut=cut_rank(summary),
-        reach=_reach(summary),
+        reach=reach_of(summary),
         figures={
             "curve": rank_curve(summary),
             "spectrum": spectrum(summary),
@@ -124,7 +124,7 @@ def _meaning(summary: Mapping[str, Any]) -> str:
     return _SAFE if interval[0] > 0 else _UNSURE
 
 
-def _reach(summary: Mapping[str, Any]) -> str:
+def reach_of(summary: Mapping[str, Any]) -> str:
     """How many layers the filter reaches, the head aside."""
     known = summary.get("layers")
     if not known:

@@ -161,20 +161,31 @@ class Repair:
         """Write the report as one self-contained HTML page."""
         return store.write_text(path, page(self.summary))
 
-    def save(self, directory: str | Path, *, config: str | None = None) -> Path:
+    def save(
+        self,
+        directory: str | Path,
+        *,
+        config: str | None = None,
+        file_format: pretrained.Form = "safetensors",
+    ) -> Path:
         """Write the network and everything known about it, all of it or nothing.
 
         `repaired.safetensors`, `undo.safetensors`, `spectrum.safetensors`, `candidates.csv`,
         `curve.csv`, `report.html` and `result.json`, which holds the checksums of the others. They
         take the place of a run that was saved there before; others' files stay. A network with
         `save_pretrained` becomes a folder `repaired`, with the tokenizer, the image processor and
-        the code that lie where it was loaded from (its `name_or_path`), if that is on this machine.
+        the code that lie where it was loaded from (its `name_or_path`), if that is on this machine,
+        and a model card that says what was done.
 
         Args:
             directory: May be new.
             config: Of the command that made the repair, kept as `config.yaml`.
+            file_format: "safetensors", or "torch" for the state_dict alone in `repaired.pth`.
+
+        Raises:
+            StoreError: A torch file of a network that saves itself as a folder.
         """
-        return runs.write_repair(directory, self, self.summary, config)
+        return runs.write_repair(directory, self, self.summary, config, form=file_format)
 
     def __repr__(self) -> str:
         return f"Repair({self.verdict}: {self.reason})"

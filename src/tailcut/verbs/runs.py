@@ -14,8 +14,10 @@ from tailcut.files import store
 from tailcut.files.whole import change_as_one, digest, finish, first_line, is_inside, names_in
 from tailcut.network import pretrained
 from tailcut.network.head import Head
+from tailcut.network.pretrained import Form
 from tailcut.numerics.spectrum import Spectrum
 from tailcut.report.page import page
+from tailcut.verbs.network_files import CARD, write_network
 from tailcut.verbs.result import candidates_table
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ PAGE = "report.html"
 RESULT = "result.json"
 """Of a run, with the digests of its other files."""
 SPECTRUM, UNDO = "spectrum.safetensors", "undo.safetensors"
-_READ_BY_PEOPLE = (".csv", ".html", "config.yaml")
+_READ_BY_PEOPLE = (".csv", ".html", "config.yaml", CARD)
 """Ends of the names of files that are not read back."""
 
 
@@ -81,12 +83,32 @@ def write_diagnosis(
 
 
 def write_repair(
-    directory: str | Path, fix: Repair, summary: Mapping[str, Any], config: str | None = None
+    directory: str | Path,
+    fix: Repair,
+    summary: Mapping[str, Any],
+    config: str | None = None,
+    *,
+    form: Form = "safetensors",
+    code: str = "",
 ) -> Path:
-    """The files of a repair; see `write`."""
+    """The files of a repair; see `write`.
+
+    Args:
+        directory: May be new.
+        fix: The repair.
+        summary: Of it.
+        config: Of the command, kept as `config.yaml`.
+        form: Of the file of weights.
+        code: Python that builds the network, for the line that says how to load it.
+
+    Raises:
+        StoreError: See `tailcut.network.pretrained.require_form`.
+    """
+    pretrained.require_form(fix.model, form)
+    summary = {**summary, "load": pretrained.how_to_load(fix.model, form=form, code=code)}
 
     def parts(place: Path) -> None:
-        pretrained.save(fix.model, place)
+        write_network(place, fix.model, summary, form)
         store.save_tensors(place / UNDO, fix.undo_tensors)
         save_spectrum(place / SPECTRUM, fix.spectrum, fix.head)
 

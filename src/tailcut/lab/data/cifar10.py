@@ -14,7 +14,7 @@ from tailcut.lab.data.problems import Problem
 from tailcut.lab.data.sources import source
 from tailcut.lab.noise.kinds import noise_of
 from tailcut.lab.samples import Samples
-from tailcut.readers.columns import Columns
+from tailcut.readers.columns import USUAL, Columns
 from tailcut.readers.numbering import numbered
 from tailcut.readers.sources import parquet as parquets
 
@@ -32,6 +32,9 @@ def parquet(path: str | Path) -> Samples:
     return _decoded(path, path.stat().st_mtime_ns if path.is_file() else 0)
 
 
+_IMAGES = {kind: USUAL[kind] for kind in ("image", "label")}
+
+
 @lru_cache(maxsize=2)
 def _decoded(path: Path, _changed: int) -> Samples:
     """Decoding takes longer than a small training: a process that trains many does it once."""
@@ -41,7 +44,7 @@ def _decoded(path: Path, _changed: int) -> Samples:
             wanted="a parquet file of images and labels",
             advice="Check the path; for CIFAR-10 set TAILCUT_DATA to the folder of cifar10/",
         )
-    rows = numbered(parquets.parquet(str(path), Columns(), ["image"]), None)
+    rows = numbered(parquets.parquet(str(path), Columns(), _IMAGES), None)
     pixels = [np.asarray(image().convert("RGB")) for image in rows.items]
     sizes = {each.shape for each in pixels}
     if len(sizes) > 1:

@@ -8,12 +8,9 @@ from pathlib import Path
 
 from tailcut.errors import SpecError
 from tailcut.readers.found import Found
-from tailcut.readers.images import pictures
+from tailcut.readers.images import SUFFIXES, pictures
 from tailcut.readers.registry import Reading, source
 from tailcut.readers.words import existing
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-"""Those of torchvision's ImageFolder, and .gif."""
 
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing", "holdout"}
 

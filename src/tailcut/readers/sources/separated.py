@@ -1,4 +1,4 @@
-"""Tables of text: csv and tsv files."""
+"""Tables in plain text: csv and tsv files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from tailcut.errors import SpecError
+from tailcut.readers.cells import items
 from tailcut.readers.classes import CLASS_MAP, INTEGER, Classes
 from tailcut.readers.columns import Columns, known
 from tailcut.readers.found import Found
@@ -28,7 +29,10 @@ def _tabs(path: str, reading: Reading) -> Found:
 
 
 def separated(path: str, columns: Columns, classes: Classes | None, *, tabs: bool) -> Found:
-    """Texts and labels of a .csv or .tsv file, below a header or in two columns without one.
+    """Items and labels of a .csv or .tsv file, below a header or in two columns without one.
+
+    Items are texts, or paths of images from the folder of the file on. Without a header they are
+    texts.
 
     Cells of a csv may stand in quotes; in a tsv a quote is a letter like any other, and what
     stands before the last tab of a file without a header is the text.
@@ -44,9 +48,9 @@ def separated(path: str, columns: Columns, classes: Classes | None, *, tabs: boo
     first = rows[0][1]
     named = columns != Columns() or any(map(known, first))
     if _is_label(first[-1], classes) and columns == Columns() and not (named and len(first) > 2):
-        pairs = _in_two(rows, path, tabs=tabs)
+        kind, pairs = "text", _in_two(rows, path, tabs=tabs)
     elif named:
-        pairs = _below_header(rows, path, columns)
+        kind, pairs = _below_header(rows, path, columns)
     else:
         raise SpecError(
             f"the first row of {path} is {_shown(first)}",
@@ -54,13 +58,17 @@ def separated(path: str, columns: Columns, classes: Classes | None, *, tabs: boo
             advice="Choose columns with --text-column and --label-column, or number the classes "
             f"with {CLASS_MAP}",
         )
+
+    def place(row: int) -> str:
+        return f"line {pairs[row][0]} of {path}"
+
     return Found(
         where=path,
-        items=[text for _, text, _ in pairs],
+        items=items([item for _, item, _ in pairs], kind, place, Path(path).parent),
         labels=[label for _, _, label in pairs],
-        kind="text",
+        kind=kind,
         keys=range(len(pairs)),
-        place=lambda row: f"line {pairs[row][0]} of {path}",
+        place=place,
     )
 
 
@@ -111,9 +119,12 @@ def _in_two(rows: list[Row], path: str, *, tabs: bool) -> list[tuple[int, str, s
     return [(line, "\t".join(row[:-1]), row[-1]) for line, row in rows]
 
 
-def _below_header(rows: list[Row], path: str, columns: Columns) -> list[tuple[int, str, str]]:
+def _below_header(
+    rows: list[Row], path: str, columns: Columns
+) -> tuple[str, list[tuple[int, str, str]]]:
+    """The kind of the items, and line, item and label of each row."""
     (_, header), *below = rows
-    text, _, label = columns.chosen(header, path, ["text"])
+    item, kind, label = columns.chosen(header, path)
     for line, row in below:
         if len(row) != len(header):
             raise SpecError(
@@ -121,8 +132,8 @@ def _below_header(rows: list[Row], path: str, columns: Columns) -> list[tuple[in
                 wanted="as many in every row",
                 advice="Correct that line; put cells that hold the separator in quotes, in a csv",
             )
-    texts, labels = header.index(text), header.index(label)
-    return [(line, row[texts], row[labels]) for line, row in below]
+    of_item, of_label = header.index(item), header.index(label)
+    return kind, [(line, row[of_item], row[of_label]) for line, row in below]
 
 
 def _refuse_quoted(rows: list[Row], path: str) -> None:
