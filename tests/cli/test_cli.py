@@ -92,9 +92,11 @@ def test_audit_writes_a_table(trained, tmp_path, capsys):
     code, out, _ = run(capsys, "audit", *lab_words(trained, "--out", path))
     assert code == 0
     lines = path.read_text().splitlines()
-    assert lines[0] == "index,key,is_label_issue,label_score,given_label,predicted_label"
+    scores = "is_label_issue,label_score,given_label,predicted_label,p_wrong"
+    assert lines[0] == f"index,key,{scores},given_name,suggested_name,rank"
     assert len(lines) == 1101
-    assert out.endswith(f"of 1100 labels look wrong; wrote {path}\n")
+    assert "of 1100 labels look wrong (estimated " in out
+    assert out.endswith(f"; wrote {path}\n")
     words = lab_words(trained, "--out", path, "--quiet", "--force")
     words[words.index("--data") + 1] = f"npz:{trained}/train.npz[-1000:-400]"
     assert run(capsys, "audit", *words)[0] == 0

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 
+import pandas as pd
 import pytest
+import torch
 
+from tailcut.report.gallery import gallery, suspect
 from tailcut.report.page import page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -41,6 +44,35 @@ def test_hostile_texts_run_nothing_and_overflow_nothing(browser, full, tmp_path)
     full["memorisation"]["views"] = {text: 0.1}
     full["candidates"][0] |= {"readout": text, "log_loss": 0.1, "strength": 10_000.0}
     check(browser, tmp_path, page(full), figures=4)
+
+
+def test_the_gallery_of_an_audit_fits_and_filters_by_pair_without_a_script(browser, tmp_path):
+    names = [("cat", "dog"), ("cat", LONG), ("dog", "cat")] * 4
+    rows = [dict(zip(("given_name", "suggested_name"), each, strict=True)) for each in names]
+    issues = pd.DataFrame(rows).assign(is_label_issue=True)
+    shown = [
+        suspect({**row, "key": f"{LONG}/{n}", "p_wrong": 0.9}, torch.rand(3, 8, 8))
+        for n, row in enumerate(rows)
+    ]
+    file = tmp_path / "report.html"
+    file.write_text(gallery({"title": LONG, "samples": 12}, issues, shown), encoding="utf-8")
+    for scheme in ("light", "dark"):
+        opened = browser.new_page(color_scheme=scheme)
+        requests = []
+        opened.on("request", lambda request, into=requests: into.append(request.url))
+        opened.goto(file.as_uri())
+        for width in (320, 1400):
+            opened.set_viewport_size({"width": width, "height": 900})
+            assert opened.evaluate("document.documentElement.scrollWidth") <= width
+            assert not opened.evaluate(OVERFLOWING)
+        pictures = opened.locator("figure")
+        assert sum(each.is_visible() for each in pictures.all()) == 12
+        opened.locator("label", has_text="dog \u2192 cat").click()
+        assert sum(each.is_visible() for each in pictures.all()) == 4
+        opened.locator("label[for=every]").click()
+        assert sum(each.is_visible() for each in pictures.all()) == 12
+        assert [url for url in requests if not url.startswith("data:")] == [file.as_uri()]
+        opened.close()
 
 
 def check(browser, folder, html, *, figures):

@@ -186,10 +186,25 @@ class Audited:
     Attributes:
         views: As for repair.
         depth: As for repair.
+        worst: Suspects that the report shows.
+        export: A .csv or .jsonl file to list the corrected data set in: for each row whether it
+            is kept, relabelled or dropped. No file of the data set is moved.
+        drop: Probability of a wrong label from which on a row is dropped there.
+        relabel: From which on it gets the suggested label instead.
     """
 
     views: str = "auto"
     depth: Literal["auto", "head", "all"] = "auto"
+    worst: int = 100
+    export: str | None = None
+    drop: float = 0.5
+    relabel: float | None = None
+
+    def __post_init__(self) -> None:
+        _at_least("worst", self.worst, 0, "Show none, or some")
+        for name, threshold in (("drop", self.drop), ("relabel", self.relabel)):
+            if threshold is not None:
+                _probability(name, threshold)
 
 
 @dataclass(frozen=True)
@@ -287,6 +302,14 @@ def _rate(rate: float) -> None:
             f"--rate {rate}",
             wanted="a number from 0 to 1",
             advice="Rates are fractions of wrong labels: 0.4, not 40",
+        )
+
+
+def _probability(option: str, value: float) -> None:
+    """Refuse what is none."""
+    if not 0 <= value <= 1:
+        raise SpecError(
+            f"--{option} {value}", wanted="a probability, 0 to 1", advice=f"Correct --{option}"
         )
 
 

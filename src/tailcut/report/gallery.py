@@ -118,6 +118,5 @@ def _csv(suspects: Sequence[Suspect]) -> str:
 def confusions(issues: pd.DataFrame) -> list[tuple[str, str, int]]:
     """(given, suggested, flagged labels) of the commonest pairs, most first."""
     flagged = issues[issues["is_label_issue"]]
-    counts = flagged.groupby(["given_name", "suggested_name"]).size()
-    ordered = counts.sort_values(ascending=False, kind="stable").head(_PAIRS)
-    return [(str(given), str(name), int(n)) for (given, name), n in ordered.items()]
+    pairs = zip(flagged["given_name"], flagged["suggested_name"], strict=True)
+    return [(*pair, count) for pair, count in Counter(pairs).most_common(_PAIRS)]
