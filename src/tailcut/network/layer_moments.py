@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Inputs
+from tailcut.network.calls import Call, on_call
 from tailcut.network.inputs import count, rows
 from tailcut.network.layer_statistics import LayerInputs, LayerStatistics
-from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_call
+from tailcut.network.layers import Layer, Reading, Weight, layers_in
 from tailcut.network.patches import draw, patches_wanted
 from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
 from tailcut.network.stream import logits_of

@@ -9,27 +9,14 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a module: what it was given, and what it gave after all hooks."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    output: Any
-
-    @property
-    def received(self) -> Any:
-        """The first argument."""
-        return (*self.args, *self.kwargs.values())[0]
+from tailcut.network.calls import Call
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +43,10 @@ class Weight:
         flat_OP = self.tensor.detach().flatten(1)
         flat_OP = flat_OP.T if self.transposed else flat_OP
         return flat_OP.reshape(self.groups, -1, flat_OP.shape[1])
+
+    def added(self, bias: Tensor | None) -> Weight:
+        """The same weight where something else than its own bias is added."""
+        return replace(self, bias=bias)
 
     @torch.no_grad()
     def write(self, matrix_GOP: Tensor) -> None:
@@ -267,25 +258,3 @@ def layers_in(model: nn.Module) -> dict[str, Layer]:
             found[name] = layer = kind(module)
             owned |= {name + part for part in layer.weights()}
     return found
-
-
-@contextmanager
-def on_call(listeners: Mapping[nn.Module, Callable[[Call], object]]) -> Iterator[None]:
-    """Tell someone of every call of some modules.
-
-    Attention takes no fast path meanwhile: there torch calls no module inside an encoder, and
-    with a padding mask hands its layers tensors that hooks cannot read.
-    """
-
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        listeners[module](Call(args, kwargs, output))
-
-    fast = torch.backends.mha.get_fastpath_enabled()
-    handles = [module.register_forward_hook(hook, with_kwargs=True) for module in listeners]
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for handle in handles:
-            handle.remove()

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tailcut.network.layers import Call, Layer, Reading, Weight
+from tailcut.network.calls import Call
+from tailcut.network.layers import Layer, Reading, Weight
 
 _POSITIONS = 64
 """Recomputed in every call: a quarter of them on each edge, where padding shows."""
@@ -29,6 +30,8 @@ def proven(layer: Layer, call: Call) -> dict[str, Reading] | str:
     """What each weight of a layer multiplied in a call; or why that cannot be estimated."""
     try:
         weights = layer.weights()
+        if call.past:
+            weights = {part: weight.added(call.added) for part, weight in weights.items()}
         for readings in layer.readings(call):
             if all(_agrees(weights[part], reading) for part, reading in readings.items()):
                 return readings
