@@ -88,7 +88,7 @@ _TEXTS: list[tuple[str, dict[str, Any]]] = [
              "pad_token_id": 1}),
     ("MT5", _T5),
     ("Nemotron", _DECODER),
-    ("Nystromformer", _TEXT | {"segment_means_seq_len": 8, "num_landmarks": 4}),
+    ("Nystromformer", _TEXT | {"segment_means_seq_len": 8, "num_landmarks": 8}),
     ("Olmo2", _DECODER),
     ("OpenAIGPT", _GPT),
     ("OPT", _TEXT | {"ffn_dim": 32, "word_embed_proj_dim": 16}),
@@ -123,10 +123,11 @@ _STAGES = {"num_encoder_blocks": 2, "depths": [1, 1], "hidden_sizes": [8, 16],
 
 _IMAGES: list[tuple[str, dict[str, Any], int]] = [
     ("Beit", _SMALL, 32),
-    ("Bit", _CONVOLUTIONS | {"embedding_size": 32, "hidden_sizes": [32, 64]}, 32),
+    ("Bit", _CONVOLUTIONS | {"embedding_size": 32, "hidden_sizes": [32, 64],
+                             "num_groups": 4}, 32),
     ("ConvNext", {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}, 32),
     ("ConvNextV2", {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}, 32),
-    ("Cvt", {"embed_dim": [16, 16, 32], "depth": [1, 1, 1], "num_heads": [1, 1, 2]}, 32),
+    ("Cvt", {"embed_dim": [16, 16, 32], "depth": [1, 2, 3], "num_heads": [1, 1, 2]}, 32),
     ("Data2VecVision", _SMALL, 32),
     ("DeiT", _SMALL, 32),
     ("Dinov2", _SMALL, 32),
@@ -177,7 +178,11 @@ def _built(family: str, task: str, options: dict[str, Any]) -> nn.Module:
     import transformers
 
     config = getattr(transformers, f"{family}Config")(num_labels=CLASSES, **options)
-    return spread(getattr(transformers, f"{family}For{task}Classification")(config))
+    network = spread(getattr(transformers, f"{family}For{task}Classification")(config))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):  # or nothing would come through a deep one
+            nn.init.kaiming_normal_(module.weight)
+    return network
 
 
 def _clip() -> nn.Module:

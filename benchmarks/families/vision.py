@@ -92,6 +92,22 @@ def _narrow(network: Any, expansion: int = 1) -> nn.Module:
     return network
 
 
+def _inception() -> nn.Module:
+    network = _built("inception_v3", init_weights=False)
+    for name in (
+        "Mixed_6b",
+        "Mixed_6c",
+        "Mixed_6d",
+        "Mixed_6e",
+        "Mixed_7a",
+        "Mixed_7b",
+        "Mixed_7c",
+    ):
+        setattr(network, name, nn.Identity())
+    network.fc = nn.Linear(768, CLASSES)
+    return network
+
+
 def _shufflenet() -> nn.Module:
     from torchvision.models import ShuffleNetV2
 
@@ -131,9 +147,7 @@ def _video_resnet(*makers: str) -> nn.Module:
 
     convolutions = [getattr(resnet, name) for name in makers] * (4 if len(makers) == 1 else 1)
     stem = resnet.R2Plus1dStem if makers[0] == "Conv2Plus1D" else resnet.BasicStem
-    return _narrow(
-        resnet.VideoResNet(resnet.BasicBlock, convolutions, [1, 1, 1, 1], stem)
-    )
+    return _narrow(resnet.VideoResNet(resnet.BasicBlock, convolutions, [1, 1, 1, 1], stem))
 
 
 def _s3d() -> nn.Module:
@@ -172,7 +186,7 @@ _ROWS: list[tuple[str, Callable[[], nn.Module], Any]] = [
     ("EfficientNet", partial(_efficientnet, fused=False), images(32)),
     ("EfficientNetV2", partial(_efficientnet, fused=True), images(32)),
     ("GoogLeNet", partial(_built, "googlenet", init_weights=False), images(32)),
-    ("Inception v3", partial(_built, "inception_v3", init_weights=False), images(75)),
+    ("Inception v3", _inception, images(75)),
     ("MaxViT", _maxvit, images(32)),
     ("MNASNet", partial(_built, "mnasnet0_5"), images(32)),
     ("MobileNetV2", _mobilenet_v2, images(32)),

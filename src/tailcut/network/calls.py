@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-_PRODUCTS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
+_OF_LAYERS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
 """Functions of (input, weight, bias, ...)."""
+
+_FROM_THE_LEFT = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
+"""Functions of (input, weight), which lies input first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,16 +27,18 @@ class Call:
         args: By place.
         kwargs: By name.
         output: Anything.
-        past: Whether another module multiplied by this one's weight, as where three projections
-            are fused; then `args` and `output` are those of the product.
+        key: Of the parameter, where no module multiplied but a function did that was given it, as
+            where three projections are fused; then `args` and `output` are those of the product.
         added: What was added there, in the place of a bias; None for nothing.
+        transposed: Whether the parameter lies input first there.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     output: Any
-    past: bool = False
+    key: str | None = None
     added: Tensor | None = None
+    transposed: bool = False
 
     @property
     def received(self) -> Any:
@@ -41,15 +46,20 @@ class Call:
         return (*self.args, *self.kwargs.values())[0]
 
 
-Listeners = Mapping[nn.Module, Callable[[Call], object]]
+Listener = Callable[[Call], object]
+Listeners = Mapping[nn.Module, Listener]
 
 
 @contextmanager
-def on_call(listeners: Listeners) -> Iterator[None]:
+def on_call(listeners: Listeners, bare: Iterable[tuple[Tensor, Listener]] = ()) -> Iterator[None]:
     """Tell someone of every call of some modules, and of products with their weights elsewhere.
 
     Attention takes no fast path meanwhile: there torch calls no module inside an encoder, and
     with a padding mask hands its layers tensors that hooks cannot read.
+
+    Args:
+        listeners: By module.
+        bare: Parameters of which every product is told, wherever it is made.
     """
     running: list[nn.Module] = []
 
@@ -68,7 +78,7 @@ def on_call(listeners: Listeners) -> Iterator[None]:
     handles += [module.register_forward_hook(leave, with_kwargs=True) for module in listeners]
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _Products(listeners, running):
+        with _Products(listeners, bare, running):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -77,13 +87,22 @@ def on_call(listeners: Listeners) -> Iterator[None]:
 
 
 class _Products(TorchFunctionMode):
-    """Sees products with the weight of a module while that module does not run itself."""
+    """Sees products with parameters of a module while that module does not run itself."""
 
-    def __init__(self, listeners: Listeners, running: list[nn.Module]) -> None:
+    def __init__(
+        self,
+        listeners: Listeners,
+        bare: Iterable[tuple[Tensor, Listener]],
+        running: list[nn.Module],
+    ) -> None:
         super().__init__()
-        self.listeners, self.running = listeners, running
-        self.owners = {id(module._parameters.get("weight")): module for module in listeners}  # noqa: SLF001 - attributes may be computed
-        self.owners.pop(id(None), None)
+        self.running = running
+        self.known: dict[int, tuple[Listener, nn.Module | None, str]] = {
+            id(parameter): (listener, module, key)
+            for module, listener in listeners.items()
+            for key, parameter in module.named_parameters(recurse=False)
+        }
+        self.known |= {id(parameter): (listener, None, "") for parameter, listener in bare}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -91,10 +110,15 @@ class _Products(TorchFunctionMode):
         del types
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        if func in _PRODUCTS:
+        if func in _OF_LAYERS:
             given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
-            owner = self.owners.get(id(given["weight"]))
-            if owner is not None and owner not in self.running:
-                call = Call((given["input"],), {}, output, past=True, added=given.get("bias"))
-                self.listeners[owner](call)
+            self._tell(given["weight"], given["input"], output, added=given.get("bias"))
+        elif func in _FROM_THE_LEFT and len(args) == 2:
+            self._tell(args[1], args[0], output, transposed=True)
         return output
+
+    def _tell(self, weight: Tensor, received: Tensor, output: Tensor, **what: Any) -> None:
+        if id(weight) in self.known:
+            listener, module, key = self.known[id(weight)]
+            if module is None or module not in self.running:
+                listener(Call((received,), {}, output, key, **what))

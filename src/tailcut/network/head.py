@@ -16,6 +16,7 @@ from tailcut.network.inputs import rows
 from tailcut.network.stream import first_input, logits_of, on_input
 
 _PROOF_SAMPLES = 8
+Linear = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 _LOOSEST = 0.02
 """Relative tolerance of the proof in half precision: wider, and any small layer would pass."""
 
@@ -36,10 +37,10 @@ class Head:
     classes: int
     bias: bool
 
-    def module(self, model: nn.Module) -> nn.Linear | nn.Conv2d:
+    def module(self, model: nn.Module) -> Linear:
         """The head inside a model of this class."""
         module = model.get_submodule(self.name)
-        assert isinstance(module, (nn.Linear, nn.Conv2d))
+        assert isinstance(module, Linear)
         return module
 
     def parameters(self, model: nn.Module) -> tuple[Tensor, Tensor | None]:
@@ -72,7 +73,7 @@ class Head:
         """
         if received.shape == (len(logits_NK), self.width):
             return received
-        if isinstance(self.module(model), nn.Conv2d):
+        if not isinstance(self.module(model), nn.Linear):
             received = received.flatten(2).transpose(1, 2)
         if received.numel() % (len(logits_NK) * self.width):
             raise HeadError(
@@ -132,13 +133,9 @@ def find_head(model: nn.Module, inputs: Inputs) -> Head:
     raise _no_head(model, inputs, logits_NK, trials)
 
 
-def linear_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
-    """Every Linear and Conv2d of a model by name, each module once."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d))
-    }
+def linear_layers(model: nn.Module) -> dict[str, Linear]:
+    """Every Linear and convolution of a model by name, each module once."""
+    return {name: each for name, each in model.named_modules() if isinstance(each, Linear)}
 
 
 def _layers_that_run(model: nn.Module, inputs: Inputs) -> tuple[list[str], Tensor]:
@@ -147,7 +144,7 @@ def _layers_that_run(model: nn.Module, inputs: Inputs) -> tuple[list[str], Tenso
     listeners: dict[nn.Module, Callable[[Tensor], object]] = {
         layer: lambda _, name=name: ran.append(name)
         for name, layer in linear_layers(model).items()
-        if isinstance(layer, nn.Linear) or (layer.kernel_size == (1, 1) and layer.groups == 1)
+        if isinstance(layer, nn.Linear) or (set(layer.kernel_size) == {1} and layer.groups == 1)
     }
     with on_input(listeners):
         logits_NK = logits_of(model, inputs)
@@ -187,7 +184,7 @@ def _tolerance(logits_NK: Tensor) -> float:
     return float(logits_NK.abs().max()) * relative + 1e-12
 
 
-def plain(module: nn.Linear | nn.Conv2d) -> bool:
+def plain(module: Linear) -> bool:
     """Whether weight and bias are parameters, not computed from others at every step."""
     return not _is_computed(module, "weight") and not _is_computed(module, "bias")
 

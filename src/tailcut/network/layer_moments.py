@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Inputs
+from tailcut.network.bare import BareWeight, bare_weights
 from tailcut.network.calls import Call, on_call
 from tailcut.network.inputs import count, rows
 from tailcut.network.layer_statistics import LayerInputs, LayerStatistics
@@ -57,7 +58,8 @@ class LayerMoments(LayerStatistics):
             if name not in skip and name not in skipped
         }
         super().__init__(layers, skipped, {})
-        self._wanted = patches_wanted({name: each.matrix_GOP for name, each in layers.items()})
+        self.bare: dict[str, BareWeight] = {}
+        self._wanted: dict[str, int] = {}
         self.generator = torch_generator(seed, "patches")
 
     def frozen(self) -> LayerStatistics:
@@ -88,7 +90,10 @@ class LayerMoments(LayerStatistics):
                 self._inputs[name] = self._inputs[name].plus_changes(changes_GMP)
 
         if not self.seen:
-            self._require_following(inputs)
+            self._add_bare_weights(rows(inputs, slice(_CHECKED)))
+            self._require_following(rows(inputs, slice(_CHECKED)))
+            shapes = {name: weight.matrix_GOP for name, weight in self._layers.items()}
+            self._wanted = patches_wanted(shapes)
         start = self.generator.get_state()
         self._pass(inputs, add)
         if noisy is not None:
@@ -96,6 +101,15 @@ class LayerMoments(LayerStatistics):
             self._pass(noisy, compare)
         self.seen += count(inputs)
         return self
+
+    def _add_bare_weights(self, inputs: Inputs) -> None:
+        """Count matrices that lie in no layer as layers where inputs are multiplied by them."""
+        self.bare = bare_weights(self.model, self.modules, inputs)
+        for name in self.bare:
+            self._skipped.pop(name.rpartition(".")[0], None)
+        self._skipped |= obstacles(self.model, self.bare)
+        weights = weights_of(self.bare).items()
+        self._layers |= {name: each for name, each in weights if name not in self._skipped}
 
     def _require_following(self, inputs: Inputs) -> None:
         """Skip layers that are unlike their weight, or that stay alike when that is changed.
@@ -110,13 +124,18 @@ class LayerMoments(LayerStatistics):
             if isinstance(found, str):
                 unlike.update({name + part: found for part in modules[name].weights()})
 
-        with on_call({layer.module: partial(check, name) for name, layer in modules.items()}):
-            logits_of(twin, rows(inputs, slice(_CHECKED)))
+        hooks = {layer.module: partial(check, name) for name, layer in modules.items()}
+        bare = {name: layer.inside(twin, name) for name, layer in self.bare.items()}
+        modules |= bare
+        with on_call(
+            hooks, [(each.parameter, partial(check, name)) for name, each in bare.items()]
+        ):
+            logits_of(twin, inputs)
             as_it_is = dict(unlike)
             for name, weight in weights_of(modules).items():
                 if name in self._layers:
                     weight.write(_OTHER * weight.matrix_GOP)
-            logits_of(twin, rows(inputs, slice(_CHECKED)))
+            logits_of(twin, inputs)
         for name in unlike:
             self._skip(name, as_it_is.get(name, FIXED))
 
@@ -132,7 +151,8 @@ class LayerMoments(LayerStatistics):
             for name, layer in self.modules.items()
             if any(name + part in self._layers for part in layer.weights())
         }
-        with on_call(hooks):
+        bare = [(layer.parameter, watching(name, layer)) for name, layer in self.bare.items()]
+        with on_call(hooks, bare):
             logits_of(self.model, inputs)
 
     def _receive(
@@ -169,7 +189,7 @@ class LayerMoments(LayerStatistics):
         return patches_MGP.transpose(0, 1).to(torch.promote_types(drawn.dtype, torch.float32))
 
 
-def weights_of(layers: dict[str, Layer]) -> dict[str, Weight]:
+def weights_of(layers: Mapping[str, Layer]) -> dict[str, Weight]:
     """Every weight of some layers by its full name."""
     return {
         name + part: weight

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from tailcut.network.calls import Call
 
@@ -29,6 +30,7 @@ class Weight:
         bias: What is added, G x O numbers; None without any.
         groups: G.
         transposed: Whether it lies as P x O, input first.
+        home: The module, where a parametrization may compute the weight from others.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Weight:
     bias: Tensor | None
     groups: int = 1
     transposed: bool = False
+    home: nn.Module | None = None
 
     @property
     def matrix_GOP(self) -> Tensor:
@@ -50,10 +53,13 @@ class Weight:
 
     @torch.no_grad()
     def write(self, matrix_GOP: Tensor) -> None:
-        """Put another matrix into the parameter."""
+        """Put another matrix into the parameter, or into those that it is computed from."""
         flat_OP = matrix_GOP.flatten(0, 1)
         flat_OP = flat_OP.T if self.transposed else flat_OP
-        self.tensor.copy_(flat_OP.reshape(self.tensor.shape))
+        if self.home is not None and parametrize.is_parametrized(self.home, self.key):
+            setattr(self.home, self.key, flat_OP.reshape(self.tensor.shape).to(self.tensor))
+        else:
+            self.tensor.copy_(flat_OP.reshape(self.tensor.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +102,10 @@ class Layer(ABC):
     def weights(self) -> dict[str, Weight]:
         """By what the name of the weight adds to that of the module."""
 
+    def path(self, name: str, weight: Weight) -> str:
+        """Full name of the parameter of a weight, in a layer of this name."""
+        return f"{name}.{weight.key}".removeprefix(".")
+
     @abstractmethod
     def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         """Ways to read a call, likeliest first: a reading for each weight."""
@@ -114,7 +124,8 @@ class LinearLayer(Layer):
         return isinstance(module, nn.Linear)
 
     def weights(self) -> dict[str, Weight]:
-        return {"": Weight("weight", self.module.weight, self.module.bias)}
+        module = self.module
+        return {"": Weight("weight", module.weight, module.bias, home=module)}
 
     def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         yield {"": Reading(call.received, call.received.ndim - 1, call.output)}
@@ -144,7 +155,8 @@ class Convolution(Layer):
         return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
 
     def weights(self) -> dict[str, Weight]:
-        return {"": Weight("weight", self.module.weight, self.module.bias, self.module.groups)}
+        module = self.module
+        return {"": Weight("weight", module.weight, module.bias, module.groups, home=module)}
 
     def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         axes = len(self.module.kernel_size)

@@ -1,0 +1,29 @@
+"""Empty operators of torchvision, where its compiled ones do not load beside this torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+
+
+def _stand_in() -> torch.library.Library | None:
+    """`import torchvision` asks for them by name; networks and transforms never call them."""
+    found = importlib.util.find_spec("torchvision")
+    if found is None or found.origin is None:
+        return None
+    for compiled in Path(found.origin).parent.glob("_C.*"):
+        try:
+            torch.ops.load_library(str(compiled))
+        except OSError:
+            continue
+        return None
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+OPERATORS = _stand_in()
+"""Kept, because operators go when their library does."""
