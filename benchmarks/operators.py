@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from pathlib import Path
 
 import torch
 
 
-def _stand_in() -> torch.library.Library | None:
+@functools.cache  # which keeps the library, because operators go when it does
+def stand_in() -> torch.library.Library | None:
     """`import torchvision` asks for them by name; networks and transforms never call them."""
     found = importlib.util.find_spec("torchvision")
     if found is None or found.origin is None:
@@ -23,7 +25,3 @@ def _stand_in() -> torch.library.Library | None:
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return library
-
-
-OPERATORS = _stand_in()
-"""Kept, because operators go when their library does."""

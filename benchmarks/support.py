@@ -21,13 +21,16 @@ from typing import Any
 import torch
 from families import FAMILIES
 from families.family import CLASSES, SAMPLES, Family
-from operators import OPERATORS as OPERATORS
+from operators import stand_in
 from torch import Tensor, nn
 
 import tailcut
+from tailcut.network.head import Head
 from tailcut.network.layer_moments import weights_of
 from tailcut.network.layers import layers_in
 from tailcut.network.modules import inner, network_in, state_of
+
+stand_in()
 
 ROOT = Path(__file__).parents[1]
 PAGE, TESTS = ROOT / "docs" / "support.md", ROOT / "tests"
@@ -36,15 +39,16 @@ COLUMNS = ("library", "family", "head", "layers filtered", "repaired", "note")
 
 INTRODUCTION = """# Networks that are supported
 
-Written by `python benchmarks/support.py`, and measured again by `tests/test_support.py`. Each row is
-a network with random weights, as small as its family allows: all its layers are filtered and its
-head is cut. Of every row that is repaired it is checked that the network given has not changed by
-a bit, that the result is of its class with the same tensors and loads strictly into a fresh one,
-and that the way back is exact; of every refused one that the network has not changed.
+Written by `python benchmarks/support.py`, and measured again by `tests/test_support.py`. Each row
+is a network with random weights, as small as its family allows: all its layers are filtered and
+its head is cut. Of every row that is repaired it is checked that the network given has not changed
+by a bit, that the result is of its class with the same tensors and loads strictly into a fresh
+one, and that the way back is exact; of every refused one that the network has not changed.
 
-"layers filtered" counts the layers that the filters reach, of all with a weight but the head; the
-note says why not the others, with one of them as the example. A refused row has the whole error: what was
-seen, what was wanted, what to do. Nothing is loaded from the hub: none of this says how much a repair gains.
+"Layers filtered" counts the layers that the filters reach, of all that have a weight but the head;
+the note says why not the others, with one of them as the example. A refused row has the whole
+error: what was seen, what was wanted, what to do. Nothing is loaded from the hub, and none of this
+says how much a repair gains.
 
 Measured with {releases}.
 """
@@ -107,7 +111,7 @@ def _row(family: Family) -> Row:
     layers = fix.diagnosis.layers
     count = f"{layers.filtered} of {layers.of}" if layers else "none"
     note = _reasons(layers.skipped) if layers else note
-    head = _head(inner(network_in(given)), fix.head.name)
+    head = _head(inner(network_in(given)), fix.head)
     return Row(family.library, family.name, head, count, "yes", note)
 
 
@@ -176,10 +180,13 @@ def _hooks(module: nn.Module) -> int:
     return len(module._forward_hooks) + len(module._forward_pre_hooks)  # noqa: SLF001
 
 
-def _head(network: nn.Module, name: str) -> str:
-    module = network.get_submodule(name)
-    kind = "Linear" if isinstance(module, nn.Linear) else f"1x1 {type(module).__name__}"
-    return f"{kind} `{name}`" + ("" if module.bias is not None else ", no bias")
+def _head(network: nn.Module, head: Head) -> str:
+    kinds = {
+        "Linear" if isinstance(each, nn.Linear) else f"1x1 {type(each).__name__}"
+        for each in head.modules(network)
+    }
+    names = " + ".join(f"`{name}`" for name in head.names)
+    return f"{'/'.join(sorted(kinds))} {names}" + ("" if head.bias else ", no bias")
 
 
 def _reasons(skipped: dict[str, str]) -> str:

@@ -192,7 +192,7 @@ _ROWS: list[tuple[str, str, dict[str, Any], int]] = [
     (
         "nextvit",
         "NextViT",
-        {"in_chans": 3, "stem_chs": (8, 8, 8), "depths": (1, 1, 1, 1), "drop_path_rate": 0.0},
+        {"in_chans": 3, "stem_chs": (8, 8, 8), "depths": (1, 1, 5, 1), "drop_path_rate": 0.0},
         32,
     ),
     ("nfnet", "test_nfnet", {}, 32),

@@ -100,6 +100,61 @@ def test_a_layer_that_multiplies_its_input_is_filtered(layer, inputs):
     assert coverage_of(model, inputs) == Coverage(1, 1, {})
 
 
+class Fused(nn.Module):
+    """Three projections in one layer that never runs, with biases of their own."""
+
+    def __init__(self, *, wrong: bool = False) -> None:
+        super().__init__()
+        self.qkv, self.q_bias = nn.Linear(6, 18, bias=False), nn.Parameter(torch.randn(6))
+        self.wrong = wrong
+
+    def forward(self, inputs):
+        bias = torch.cat([self.q_bias, torch.zeros(12)])
+        weight = self.qkv.weight if not self.wrong else self.qkv.weight * 1
+        q, k, v = nn.functional.linear(inputs, weight=weight, bias=bias).chunk(3, -1)
+        return q * k.sigmoid() + v
+
+
+def test_a_layer_whose_weight_another_module_multiplies_by_is_filtered():
+    torch.manual_seed(0)
+    model, inputs = behind(Fused()), rows()
+    moments = LayerMoments(model, 8, skip=["2"]).update(inputs)
+    assert moments.coverage == Coverage(1, 1, {})
+    gram_PP = inputs.double().T @ inputs.double()
+    torch.testing.assert_close(moments.grams["0.qkv"][0], gram_PP, rtol=1e-5, atol=1e-6)
+    assert coverage_of(model, inputs) == Coverage(1, 1, {})
+
+
+def test_a_layer_of_which_another_module_uses_a_changed_weight_is_named():
+    model = behind(Fused(wrong=True))
+    assert coverage_of(model, rows()).skipped == {"0.qkv": "it was never called"}
+
+
+def test_a_convolution_whose_weight_is_used_with_another_stride_is_named():
+    class Strided(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 4, 3)
+
+        def forward(self, inputs):
+            return nn.functional.conv2d(inputs, self.layer.weight, stride=2)
+
+    torch.manual_seed(0)
+    model = behind(Strided(), width=36)
+    assert coverage_of(model, images(8, 8)).skipped == {"0.layer": OTHERWISE}
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_weight_under_weight_norm_becomes_the_one_of_a_plain_layer(dim):
+    torch.manual_seed(0)
+    plain, inputs = behind(nn.Linear(6, 6)), rows()
+    normed = copy.deepcopy(plain)
+    weight_norm(normed[0], dim=dim)
+    for model in (plain, normed):
+        truncate_layers(model, LayerMoments(model, 8, skip=["2"]).update(inputs), Filter(10))
+    torch.testing.assert_close(normed[0].weight, plain[0].weight, rtol=1e-4, atol=1e-6)
+
+
 def test_own_padding_is_seen_where_it_lies():
     torch.manual_seed(0)
     layer, inputs = SamePadded(3, 4, 3, stride=2), images(2, 8)

@@ -17,7 +17,15 @@ from tailcut.network.inputs import count, rows
 from tailcut.network.layer_statistics import LayerInputs, LayerStatistics
 from tailcut.network.layers import Layer, Reading, Weight, layers_in
 from tailcut.network.patches import draw, patches_wanted
-from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
+from tailcut.network.proof import (
+    FIXED,
+    NO_PRODUCT,
+    NOT_FINITE,
+    matrices_in,
+    obstacles,
+    proven,
+    strangers,
+)
 from tailcut.network.stream import logits_of
 from tailcut.numerics.draws import torch_generator
 
@@ -105,8 +113,11 @@ class LayerMoments(LayerStatistics):
     def _add_bare_weights(self, inputs: Inputs) -> None:
         """Count matrices that lie in no layer as layers where inputs are multiplied by them."""
         self.bare = bare_weights(self.model, self.modules, inputs)
-        for name in self.bare:
-            self._skipped.pop(name.rpartition(".")[0], None)
+        for name, layer in self.bare.items():
+            home = name.removesuffix(layer.key).removesuffix(".")
+            self._skipped.pop(home, None)
+            others = {f"{home}.{key}".removeprefix(".") for key in matrices_in(layer.module)}
+            self._skipped |= dict.fromkeys(others - set(self.bare), NO_PRODUCT)
         self._skipped |= obstacles(self.model, self.bare)
         weights = weights_of(self.bare).items()
         self._layers |= {name: each for name, each in weights if name not in self._skipped}

@@ -40,6 +40,7 @@ _NO_WEIGHTS |= {"embed", "embeds", "embedding", "embeddings"}
 """Words in the names of parameters that are looked up or added."""
 
 FIXED = "it does not follow its weight when that is changed"
+NO_PRODUCT = "nothing shows what it multiplies"
 NOT_FINITE = "it receives NaN or infinite values"
 
 
@@ -174,8 +175,15 @@ def strangers(model: nn.Module, known: Mapping[str, Layer]) -> dict[str, str]:
     }
 
 
+def matrices_in(module: nn.Module) -> list[str]:
+    """Names of a module's own parameters that may be weights."""
+    return [
+        key
+        for key, each in module.named_parameters(recurse=False)
+        if sum(size > 1 for size in each.shape) > 1 and _NO_WEIGHTS.isdisjoint(key.split("_"))
+    ]
+
+
 def _holds_matrix(module: nn.Module) -> bool:
-    own = module.named_parameters(recurse=False)
-    matrices = [key for key, each in own if sum(size > 1 for size in each.shape) > 1]
     quantised = callable(getattr(module, "weight", None))  # a method, as torch has it there
-    return quantised or any(_NO_WEIGHTS.isdisjoint(key.split("_")) for key in matrices)
+    return quantised or bool(matrices_in(module))

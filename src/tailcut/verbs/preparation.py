@@ -131,7 +131,7 @@ class Preparation:
 
 def nothing_to_cut(survey: Survey) -> Preparation:
     """Nothing measured and nothing to filter: for a network that is left as it is."""
-    layers = LayerMoments(survey.model, len(survey.sample), skip=[survey.head.name])
+    layers = LayerMoments(survey.model, len(survey.sample), skip=survey.head.names)
     return Preparation(survey, layers, [], None, (UNTOUCHED,), UNTOUCHED, [UNTOUCHED])
 
 
@@ -194,7 +194,7 @@ def _kinds(
 
 def _layer_moments(survey: Survey, noise: View | None, seed: int, *, needed: bool) -> LayerMoments:
     layers = LayerMoments(
-        survey.model, sum(map(len, survey.sample)), skip=[survey.head.name], seed=seed
+        survey.model, sum(map(len, survey.sample)), skip=survey.head.names, seed=seed
     )
     if not needed:
         return layers
