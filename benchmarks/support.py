@@ -8,6 +8,7 @@ all rows again and compares them with the table.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 import warnings
@@ -46,7 +47,7 @@ by a bit, that the result is of its class with the same tensors and loads strict
 one, and that the way back is exact; of every refused one that the network has not changed.
 
 "Layers filtered" counts the layers that the filters reach, of all that have a weight but the head;
-the note says why not the others, with one of them as the example. A refused row has the whole
+the note says why not the others, with the first of them as the example. A refused row has the whole
 error: what was seen, what was wanted, what to do. Nothing is loaded from the hub, and none of this
 says how much a repair gains.
 
@@ -100,17 +101,18 @@ def _row(family: Family) -> Row:
         try:
             fix = _repaired(given, train, "all")
         except tailcut.DataError as error:
-            note = str(error).partition(";")[0]
+            note = str(error).partition("; wanted")[0]
             if "no layer but the head" not in note:
                 raise
             fix = _repaired(given, train, "head")
     except tailcut.TailcutError as error:
         _require(_same(_state(given), before), "a refused model has changed")
-        return Row(family.library, family.name, "", "", "refused", str(error))
+        seen = re.sub(r"differ by up to [\d.e-]+", "differ", str(error))  # by machine, too
+        return Row(family.library, family.name, "", "", "refused", seen)
     _check(family, given, before, fix)
     layers = fix.diagnosis.layers
     count = f"{layers.filtered} of {layers.of}" if layers else "none"
-    note = _reasons(layers.skipped) if layers else note
+    note = layers.reasons if layers else note
     head = _head(inner(network_in(given)), fix.head)
     return Row(family.library, family.name, head, count, "yes", note)
 
@@ -187,13 +189,6 @@ def _head(network: nn.Module, head: Head) -> str:
     }
     names = " + ".join(f"`{name}`" for name in head.names)
     return f"{'/'.join(sorted(kinds))} {names}" + ("" if head.bias else ", no bias")
-
-
-def _reasons(skipped: dict[str, str]) -> str:
-    """Why layers are not filtered, the commonest reason first, with one of them as the example."""
-    found = Counter(skipped.values())
-    examples = {why: name for name, why in reversed(skipped.items())}
-    return "; ".join(f"{n}: {why} (`{examples[why]}`)" for why, n in found.most_common())
 
 
 def page(rows: Iterable[str]) -> str:

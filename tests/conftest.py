@@ -8,7 +8,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
-
 from operators import stand_in
 
 stand_in()

@@ -202,6 +202,13 @@ def _siglip() -> nn.Module:
     return SiglipForImageClassification(config)
 
 
+def _timm() -> nn.Module:
+    from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
+
+    config = TimmWrapperConfig(architecture="test_resnet", num_labels=CLASSES)
+    return TimmWrapperForImageClassification(config)
+
+
 def _ended(n: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Texts that end with their last token, as some heads read only what stands there."""
     ids_NT = torch.randint(3, 50, (n, 8), generator=generator)
@@ -230,6 +237,7 @@ FAMILIES = [
         for name, options, side in _IMAGES
     ),
     Family(LIBRARY, "CLIP", _clip, named("pixel_values", images(32))),
+    Family(LIBRARY, "TimmWrapper", _timm, named("pixel_values", images(32))),
     Family(LIBRARY, "SigLIP", _siglip, named("pixel_values", images(32))),
     _family("Timesformer", "Video", _VIDEO, _CLIP),
     _family("VideoMAE", "Video", _VIDEO, _CLIP),

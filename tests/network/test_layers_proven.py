@@ -19,6 +19,7 @@ from tailcut.network.layers import KINDS, layers_in
 from tailcut.network.stream import logits_of
 
 OTHERWISE = "it gives something else than weight x input + bias"
+STANDARDISED = "it standardises its weight whenever it is used"
 FIXED = "it does not follow its weight when that is changed"
 
 
@@ -255,7 +256,7 @@ STRANGE = "a {} is of no kind that can be filtered"
 @pytest.mark.parametrize(
     ("make", "inputs", "name", "why"),
     [
-        (lambda: Standardised(3, 4, 3, padding=1), images(8, 4), "0", OTHERWISE),
+        (lambda: Standardised(3, 4, 3, padding=1), images(8, 4), "0", STANDARDISED),
         (lambda: Adapted(6), rows(), "0", OTHERWISE),
         (hooked, rows(), "0", OTHERWISE),
         (Twice, rows(), "0.layer", OTHERWISE),
@@ -440,7 +441,7 @@ def test_standardised_convolutions_of_timm_are_named():
     coverage = moments.coverage
     assert coverage.filtered == 0
     assert str(coverage) == f"0 of {coverage.of} layers"
-    assert set(coverage.skipped.values()) == {OTHERWISE}
+    assert set(coverage.skipped.values()) == {STANDARDISED}
 
 
 def test_the_layers_of_gpt_2_are_filtered():

@@ -59,7 +59,7 @@ def on_call(listeners: Listeners, bare: Iterable[tuple[Tensor, Listener]] = ()) 
 
     Args:
         listeners: By module.
-        bare: Parameters of which every product is told, wherever it is made.
+        bare: Parameters whose products are reported wherever they are made.
     """
     running: list[nn.Module] = []
 

@@ -59,7 +59,8 @@ class Head:
         biases = [each.bias.detach() for each in modules if each.bias is not None]
         if len(modules) == 1:
             return weights[0], biases[0] if biases else None
-        return torch.cat(weights, 1) / 2, sum(biases) / 2 if biases else None
+        bias_K = torch.stack(biases).mean(0) if biases else None
+        return torch.cat(weights, 1) / 2, bias_K
 
     @torch.no_grad()
     def write(self, model: nn.Module, weight_KD: Tensor, bias_K: Tensor | None) -> None:

@@ -117,10 +117,11 @@ class LayerMoments(LayerStatistics):
             home = name.removesuffix(layer.key).removesuffix(".")
             self._skipped.pop(home, None)
             others = {f"{home}.{key}".removeprefix(".") for key in matrices_in(layer.module)}
-            self._skipped |= dict.fromkeys(others - set(self.bare), NO_PRODUCT)
-        self._skipped |= obstacles(self.model, self.bare)
-        weights = weights_of(self.bare).items()
-        self._layers |= {name: each for name, each in weights if name not in self._skipped}
+            self._skipped.update(dict.fromkeys(others - set(self.bare), NO_PRODUCT))
+        self._skipped.update(obstacles(self.model, self.bare))
+        for name, weight in weights_of(self.bare).items():
+            if name not in self._skipped:
+                self._layers[name] = weight
 
     def _require_following(self, inputs: Inputs) -> None:
         """Skip layers that are unlike their weight, or that stay alike when that is changed.

@@ -170,6 +170,7 @@ def strangers(model: nn.Module, known: Mapping[str, Layer]) -> dict[str, str]:
         for name, module in model.named_modules()
         if name not in inside
         and not isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm))
+        and not type(module).__name__.endswith("Embedding")
         and "parametrizations" not in name.split(".")  # named by the layer that they compute
         and _holds_matrix(module)
     }

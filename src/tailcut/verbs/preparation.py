@@ -220,8 +220,7 @@ def _first(sample: Sequence[Batch], n: int) -> list[tuple[Inputs, Tensor]]:
 
 
 def _nothing_to_filter(layers: LayerMoments) -> DataError:
-    skipped = layers.coverage.skipped
-    reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items()) or "it has no other"
+    reasons = layers.coverage.reasons or "it has no other"
     return DataError(
         f"a network of which no layer but the head can be filtered ({reasons})",
         wanted='for depth="all" one layer or more that gives weight x input + bias',
