@@ -65,6 +65,21 @@ class Fused(nn.Module):
         return self.head(self.out(mixed).mean(1))
 
 
+class Across(nn.Module):
+    """Torch's attention, between tokens of two widths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(_WIDTH, 4)
+        self.attend = nn.MultiheadAttention(_WIDTH, 2, kdim=4, vdim=4, batch_first=True)
+        self.head = nn.Linear(_WIDTH, CLASSES)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits."""
+        others = self.narrow(inputs)
+        return self.head(self.attend(inputs, others, others)[0].mean(1))
+
+
 class Matrices(nn.Module):
     """No layers but a head: matrices that inputs are multiplied by."""
 
@@ -193,6 +208,7 @@ _NETWORKS: list[tuple[str, Callable[[], nn.Module], Any]] = [
     ("GRU", partial(Recurrent, nn.GRU), _WORDS),
     ("mean of embeddings", lambda: Reader(nn.Linear(_WIDTH, _WIDTH)), tokens()),
     ("TransformerEncoder", _encoder, tokens()),
+    ("MultiheadAttention of two widths", Across, _WORDS),
     ("fused q, k, v by F.linear", Fused, _WORDS),
     ("own matrices by F.linear and @", partial(Matrices, torch.matmul), _VECTORS),
     ("own matrices by einsum",

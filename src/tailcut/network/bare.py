@@ -67,7 +67,9 @@ def bare_weights(
     model: nn.Module, known: Mapping[str, Layer], inputs: Inputs
 ) -> dict[str, BareWeight]:
     """Matrices that a batch is multiplied by, every time from the same side, by full name."""
-    candidates = dict(_matrices(model, {id(layer.module) for layer in known.values()}))
+    taken = {id(layer.module) for layer in known.values()}
+    taken |= {id(each.tensor) for layer in known.values() for each in layer.weights().values()}
+    candidates = dict(_matrices(model, taken))
     seen: dict[str, set[bool]] = defaultdict(set)
 
     def note(name: str, call: Call) -> None:
@@ -84,11 +86,11 @@ def bare_weights(
 
 
 def _matrices(
-    model: nn.Module, known: Collection[int]
+    model: nn.Module, taken: Collection[int]
 ) -> Iterator[tuple[str, tuple[nn.Module, str, Tensor]]]:
     for name, module in model.named_modules():
-        if id(module) in known or isinstance(module, _LOOKED_UP) or "parametrizations" in name:
+        if id(module) in taken or isinstance(module, _LOOKED_UP) or "parametrizations" in name:
             continue
         for key, tensor in module.named_parameters(recurse=False):
-            if tensor.ndim == 2 and tensor.is_floating_point():
+            if tensor.ndim == 2 and tensor.is_floating_point() and id(tensor) not in taken:
                 yield f"{name}.{key}".removeprefix("."), (module, key, tensor)

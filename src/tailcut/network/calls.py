@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 _OF_LAYERS = (functional.linear, functional.conv1d, functional.conv2d, functional.conv3d)
 """Functions of (input, weight, bias, ...)."""
+
+_ATTENTION = functional.multi_head_attention_forward
 
 _FROM_THE_LEFT = (torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__)
 """Functions of (input, weight), which lies input first."""
@@ -109,13 +111,30 @@ class _Products(TorchFunctionMode):
     ) -> Any:
         del types
         kwargs = kwargs or {}
-        output = func(*args, **kwargs)
+        with self._inside_attention() if func is _ATTENTION else nullcontext():
+            output = func(*args, **kwargs)
         if func in _OF_LAYERS:
             given = dict(zip(("input", "weight", "bias"), args, strict=False)) | kwargs
             self._tell(given["weight"], given["input"], output, added=given.get("bias"))
         elif func in _FROM_THE_LEFT and len(args) == 2:
             self._tell(args[1], args[0], output, transposed=True)
         return output
+
+    @contextmanager
+    def _inside_attention(self) -> Iterator[None]:
+        """See the projections that torch's attention makes: no mode sees inside what it sees."""
+        linear = functional.linear
+
+        def seen(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002 - as torch calls it
+            output = linear(input, weight, bias)
+            self._tell(weight, input, output, added=bias)
+            return output
+
+        functional.linear = seen
+        try:
+            yield
+        finally:
+            functional.linear = linear
 
     def _tell(self, weight: Tensor, received: Tensor, output: Tensor, **what: Any) -> None:
         if id(weight) in self.known:
