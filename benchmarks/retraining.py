@@ -153,7 +153,7 @@ def probe(network: nn.Module, problem: Problem, batch: int) -> None:
         for weight_KD, bias_K in heads
     ]
     weight_KD, bias_K = heads[int(np.argmax(hits))]
-    head = subject.head.module(network)
+    (head,) = subject.head.modules(network)
     with torch.no_grad():
         head.weight.copy_(weight_KD.reshape(head.weight.shape))
         if head.bias is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+from operators import stand_in
+
+stand_in()
 
 # The networks here are so small that on a busy machine threads only wait for each other.
 torch.set_num_threads(1)
@@ -16,30 +18,6 @@ torch.set_num_threads(1)
 # A busy machine makes no promises about the time of one example either.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
-
-
-def _stand_in_for_torchvision_operators() -> torch.library.Library | None:
-    """Empty operators of torchvision, where its compiled ones do not load beside this torch.
-
-    `import torchvision` asks for them by name; networks and transforms never call them.
-    """
-    found = importlib.util.find_spec("torchvision")
-    if found is None or found.origin is None:
-        return None
-    for compiled in Path(found.origin).parent.glob("_C.*"):
-        try:
-            torch.ops.load_library(str(compiled))
-        except OSError:
-            continue
-        return None
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
-
-
-_OPERATORS = _stand_in_for_torchvision_operators()
-"""Kept, because operators go when their library does."""
 
 
 @pytest.fixture(scope="session")

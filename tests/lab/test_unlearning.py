@@ -58,7 +58,7 @@ def test_what_is_forgotten_is_no_longer_told(subject, wrong, memoriser, monkeypa
 def test_importance_is_the_mean_squared_gradient_of_a_batch(subject, wrong):
     found = ssd._importance(subject, torch.ones_like(wrong))
     network, sums, batches = subject.network, 0.0, 0
-    head = subject.head.module(network)
+    (head,) = subject.head.modules(network)
     for inputs, labels, _ in subject.train:
         loss = nn.functional.cross_entropy(network(inputs), labels)
         sums += torch.autograd.grad(loss, head.weight)[0].square()

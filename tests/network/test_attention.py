@@ -101,6 +101,36 @@ def test_attention_to_other_tokens_is_left_alone():
     assert not moments.grams
 
 
+class Across(nn.Module):
+    """Attention whose keys are of another width, so that it has four weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(WIDTH, HEADS, kdim=4, vdim=4, batch_first=True)
+        self.head = nn.Linear(WIDTH, 3)
+
+    def forward(self, inputs):
+        others = inputs[..., :4].contiguous()
+        return self.head(self.attend(inputs, others, others)[0].mean(1))
+
+
+def test_attention_with_a_weight_for_each_projection_is_filtered():
+    torch.manual_seed(0)
+    model, inputs, linear = Across().eval(), tokens(), nn.functional.linear
+    moments = LayerMoments(model, len(inputs), skip=["head"]).update(inputs)
+    assert nn.functional.linear is linear
+    parts = ("q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj")
+    assert set(moments.grams) == {f"attend.{part}" for part in parts}
+    assert moments.coverage.filtered == moments.coverage.of == 4
+    for part, rows in (("q", inputs), ("k", inputs[..., :4]), ("v", inputs[..., :4])):
+        found = moments.second_GPP(f"attend.{part}_proj_weight")
+        torch.testing.assert_close(found, second(rows), rtol=1e-4, atol=1e-6)
+    before = state_of(model)
+    truncate_layers(model, moments, Filter(30))
+    changed = {key for key, value in model.state_dict().items() if not value.equal(before[key])}
+    assert changed == {f"attend.{part}" for part in (*parts[:3], "out_proj.weight")}
+
+
 def test_an_output_projection_to_leave_alone_is_left_alone():
     moments = LayerMoments(attending(), 6, skip=["head", "attend.out_proj"]).update(tokens())
     assert set(moments.grams) == {"attend"}

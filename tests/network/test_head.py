@@ -10,6 +10,7 @@ from torch import nn
 
 from network_reference import images, seeded
 from tailcut.network.head import Head, find_head
+from tailcut.network.surgery import folded
 
 K = 3
 SMALL = {
@@ -135,6 +136,62 @@ def test_a_1x1_convolution_before_or_after_average_pooling_is_a_head(pool_first)
     assert found == Head("3" if pool_first else "2", 8, K, bias=True)
     features_ND, _ = found.features_and_logits(model, images())
     torch.testing.assert_close(features_ND, model[:2](images()).mean((2, 3)))
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_a_convolution_of_size_1_along_other_axes_is_a_head(axes):
+    convolution = {1: nn.Conv1d, 3: nn.Conv3d}[axes]
+    pool = {1: nn.AdaptiveAvgPool1d, 3: nn.AdaptiveAvgPool3d}[axes]
+    model = nn.Sequential(convolution(2, 4, 2), nn.ReLU(), convolution(4, K, 1), pool(1))
+    model = nn.Sequential(*model, nn.Flatten()).eval()
+    inputs = torch.randn(5, 2, *[4] * axes, generator=seeded())
+    head = find_head(model, inputs)
+    assert (head.name, head.width, head.classes) == ("2", 4, K)
+    torch.testing.assert_close(*recomputed(head, model, inputs), rtol=1e-5, atol=1e-6)
+
+
+class Averaging(nn.Module):
+    """Two heads that read features of different widths."""
+
+    def __init__(self, *, bias: bool) -> None:
+        super().__init__()
+        self.wide, self.narrow = nn.Linear(4, 6), nn.Linear(4, 2)
+        self.first, self.second = nn.Linear(6, K, bias=bias), nn.Linear(2, K, bias=bias)
+
+    def forward(self, inputs):
+        return (self.first(self.wide(inputs)) + self.second(self.narrow(inputs))) / 2
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_two_averaged_heads_are_one_whose_features_lie_side_by_side(bias):
+    torch.manual_seed(0)
+    model, inputs = Averaging(bias=bias).eval(), torch.randn(5, 4, generator=seeded())
+    head = find_head(model, inputs)
+    assert head == Head("first + second", 8, K, bias)
+    assert head.names == ["first", "second"]
+    features_ND, _ = head.features_and_logits(model, inputs)
+    alone = torch.cat([model.wide(inputs), model.narrow(inputs)], 1)
+    assert torch.equal(features_ND, alone.detach())
+    torch.testing.assert_close(*recomputed(head, model, inputs), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_written_into_two_averaged_heads_is_what_they_give():
+    torch.manual_seed(0)
+    model, inputs = Averaging(bias=True).eval(), torch.randn(5, 4, generator=seeded())
+    head = find_head(model, inputs)
+    features_ND, _ = head.features_and_logits(model, inputs)
+    weight_KD, bias_K = torch.randn(K, 8, generator=seeded()), torch.randn(K, generator=seeded())
+    after = folded(model, head, weight_KD, bias_K)
+    expected_NK = nn.functional.linear(features_ND, weight_KD, bias_K)
+    torch.testing.assert_close(after(inputs).detach(), expected_NK, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(model(inputs), expected_NK, atol=0.1)
+
+
+def test_both_heads_of_a_distilled_transformer_are_found():
+    model = timm("deit_tiny_distilled_patch16_224", **VIT)()
+    nn.init.normal_(model.head.weight)
+    head = find_head(model.eval(), images())
+    assert (head.name, head.width) == ("head + head_dist", 96)
 
 
 def test_the_last_of_two_layers_of_k_outputs_is_the_head():

@@ -85,17 +85,6 @@ def test_squeezenet_whose_relu_stands_between_head_and_pooling():
     assert "the closest, 'classifier.1', differ" in message
 
 
-def test_two_averaged_heads_of_a_distilled_transformer():
-    timm = pytest.importorskip("timm")
-    options = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 2, "num_classes": K}
-    model = timm.create_model("deit_tiny_distilled_patch16_224", **options)
-    nn.init.normal_(model.head.weight)
-    assert told(model, images()) == (
-        "VisionTransformerDistilled has two heads, 'head' and 'head_dist', and averages them; "
-        "wanted one linear head. Wrap the model so that it returns the logits of one of them."
-    )
-
-
 def test_a_tied_weight():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     model[0].weight = model[1].weight
@@ -210,19 +199,33 @@ def test_two_outputs_of_which_the_first_is_zero_are_enough():
     torch.testing.assert_close(model(INPUTS).softmax(1)[:, 1:], one.sigmoid())
 
 
-def test_one_of_two_averaged_heads_is_enough():
+def test_two_averaged_heads_of_which_one_alone_has_a_bias():
     class Averaging(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a, self.b, self.one = nn.Linear(4, K), nn.Linear(4, K), False
+            self.a, self.b, self.one = nn.Linear(4, K), nn.Linear(4, K, bias=False), False
 
         def forward(self, inputs):
             return self.a(inputs) if self.one else (self.a(inputs) + self.b(inputs)) / 2
 
     model = Averaging()
-    assert told(model).startswith("Averaging has two heads, 'a' and 'b', and averages them; ")
+    assert told(model).startswith("the logits of Averaging do not come from its linear layers: ")
     model.one = True
     assert find_head(model, INPUTS).name == "a"
+
+
+def test_one_of_two_averaged_heads_with_a_computed_weight_is_named():
+    class Averaging(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, K), nn.Linear(4, K)
+
+        def forward(self, inputs):
+            return (self.a(inputs) + self.b(inputs)) / 2
+
+    model = Averaging()
+    prune.l1_unstructured(model.b, "weight", 0.5)
+    assert told(model).startswith("the weight of the head 'b' is computed by pruning; ")
 
 
 def test_a_head_under_autocast_is_found():

@@ -18,7 +18,13 @@ HIDDEN = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 BERT = {"vocab_size": 60, "intermediate_size": 32, **HIDDEN}
 GPT = {"vocab_size": 60, "n_embd": 16, "n_layer": 2, "n_head": 2, "pad_token_id": 0}
 DISTIL = {"vocab_size": 60, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
-OPTIONS = {"Bert": BERT, "DistilBert": DISTIL, "GPT2": GPT, "Llama": {**BERT, "pad_token_id": 0}}
+OPTIONS = {
+    "RoFormer": BERT,
+    "Bert": BERT,
+    "DistilBert": DISTIL,
+    "GPT2": GPT,
+    "Llama": {**BERT, "pad_token_id": 0},
+}
 HIDING = ["tokens/4", "tokens/2", "tokens*3/4", "span/2"]
 EMBEDDING = ["embedding", "embedding*2", "embedding*4"]
 
@@ -175,3 +181,8 @@ def test_a_network_without_what_is_perturbed_is_refused(name, wanted):
         f"Sequential for the view '{name}'; wanted {wanted}. "
         "Choose other views, or pass a callable of (inputs, generator)."
     )
+
+
+def test_an_embedding_of_positions_that_is_called_with_a_shape_is_passed_by():
+    model, inputs = made("RoFormer"), sentences()
+    assert noise_for(inputs, model) is not None

@@ -21,7 +21,7 @@ class Affine(nn.Module):
         self.shift = nn.Parameter(torch.randn(outputs, generator=seeded(1)))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return inputs @ self.matrix + self.shift
+        return torch.einsum("ni,io->no", inputs, self.matrix) + self.shift
 
 
 class AffineLayer(LinearLayer):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from network_reference import same_state, seeded, small_cnn
 from tailcut.network.filters import Filter, truncate_layers
 from tailcut.network.layer_moments import LayerMoments
-from tailcut.network.layer_statistics import LayerStatistics
+from tailcut.network.layer_statistics import Coverage, LayerStatistics
 from tailcut.network.layers import Weight
 
 some = settings(deadline=None, max_examples=10)
@@ -87,3 +87,9 @@ def test_frozen_layer_moments_cannot_grow_and_filter_alike():
     truncate_layers(other, frozen, Filter(30))
     assert same_state(one.state_dict(), other.state_dict())
     assert not same_state(one.state_dict(), model.state_dict())
+
+
+def test_each_reason_is_given_once():
+    skipped = {"a": "it is odd", "b": "it is even", "c": "it is odd", "d": "it is odd"}
+    assert Coverage(0, 4, skipped).reasons == "a and 2 more: it is odd; b: it is even"
+    assert Coverage(1, 1, {}).reasons == ""

@@ -202,6 +202,23 @@ def test_the_extra_state_is_that_of_the_network_given():
     assert "_extra_state" not in fix.undo_tensors
 
 
+class Versioned(nn.Linear):
+    """Reads other tensors from a state of before its second version, as MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state, prefix, metadata, *rest):
+        assert metadata.get("version") == 2
+        super()._load_from_state_dict(state, prefix, metadata, *rest)
+
+
+def test_modules_are_loaded_by_the_version_that_they_are_of():
+    model = mlp()
+    model[0] = Versioned(8, 6)
+    fix = cut(model)
+    assert same_state(fix.undo().state_dict(), model.state_dict())
+
+
 def test_a_copy_of_a_pruned_network_prunes_its_own_weights():
     model = pruned()
     model(X).sum().backward()

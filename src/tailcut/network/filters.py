@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -163,4 +163,6 @@ def truncate_layers(model: nn.Module, moments: LayerStatistics, chosen: Filter) 
     targets = weights_of(layers_in(model))
     layers = moments.layers
     for name, inputs in moments.inputs.items():
+        if name not in targets:  # a bare one
+            targets[name] = replace(layers[name], tensor=model.get_parameter(name))
         targets[name].write(chosen.of(layers[name].matrix_GOP, inputs))

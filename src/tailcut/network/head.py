@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -13,9 +14,12 @@ from tailcut._typing import Inputs
 from tailcut.errors import DataError, HeadError
 from tailcut.network.batches import Batch
 from tailcut.network.inputs import rows
+from tailcut.network.own_weight import require_own_weight
 from tailcut.network.stream import first_input, logits_of, on_input
 
 _PROOF_SAMPLES = 8
+Linear = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+_AND = " + "
 _LOOSEST = 0.02
 """Relative tolerance of the proof in half precision: wider, and any small layer would pass."""
 
@@ -24,9 +28,11 @@ _LOOSEST = 0.02
 class Head:
     """Where a network turns features into logits: logits = W h + b.
 
+    Two layers whose outputs are averaged are one head, whose features lie side by side.
+
     Attributes:
-        name: Of the module, as in `model.named_modules()`.
-        width: D.
+        name: Of the module, as in `model.named_modules()`; of two, with " + " between.
+        width: D, of two together.
         classes: K.
         bias: Whether it has one.
     """
@@ -36,30 +42,58 @@ class Head:
     classes: int
     bias: bool
 
-    def module(self, model: nn.Module) -> nn.Linear | nn.Conv2d:
+    @property
+    def names(self) -> list[str]:
+        """Of its modules: one, or two."""
+        return self.name.split(_AND)
+
+    def modules(self, model: nn.Module) -> list[Linear]:
         """The head inside a model of this class."""
-        module = model.get_submodule(self.name)
-        assert isinstance(module, (nn.Linear, nn.Conv2d))
-        return module
+        found = [model.get_submodule(name) for name in self.names]
+        return [module for module in found if isinstance(module, Linear)]
 
     def parameters(self, model: nn.Module) -> tuple[Tensor, Tensor | None]:
         """Weight (K x D) and bias (K,) of the head inside a model of this class."""
-        module = self.module(model)
-        bias_K = None if module.bias is None else module.bias.detach()
-        return module.weight.detach().reshape(self.classes, self.width), bias_K
+        modules = self.modules(model)
+        weights = [each.weight.detach().flatten(1) for each in modules]
+        biases = [each.bias.detach() for each in modules if each.bias is not None]
+        if len(modules) == 1:
+            return weights[0], biases[0] if biases else None
+        bias_K = torch.stack(biases).mean(0) if biases else None
+        return torch.cat(weights, 1) / 2, bias_K
+
+    @torch.no_grad()
+    def write(self, model: nn.Module, weight_KD: Tensor, bias_K: Tensor | None) -> None:
+        """Put other parameters into the head of a model of this class, in the head's dtype."""
+        modules = self.modules(model)
+        widths = [each.weight.flatten(1).shape[1] for each in modules]
+        parts = (len(modules) * weight_KD).split(widths, 1)
+        for module, part in zip(modules, parts, strict=True):
+            module.weight.copy_(part.reshape(module.weight.shape))
+            if module.bias is not None and bias_K is not None:
+                module.bias.copy_(bias_K)
 
     def features_and_logits(self, model: nn.Module, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """What the head receives (N x D), and the logits (N x K) of the model."""
-        with first_input(self.module(model)) as seen:
+        modules = self.modules(model)
+        with ExitStack() as stack:
+            seen = [stack.enter_context(first_input(module)) for module in modules]
             logits_NK = logits_of(model, inputs)
-        if len(seen) != 1:
-            raise HeadError(
-                f"the head {self.name!r} ran {len(seen)} times in one forward pass",
-                wanted="a head that runs once",
-                advice="Fold several crops or views of a sample into the batch instead",
-            )
-        received = seen[0].to(self.module(model).weight.dtype)  # as under autocast it is another
-        return self._rows(model, received, logits_NK), logits_NK
+        for name, each in zip(self.names, seen, strict=True):
+            if len(each) != 1:
+                raise HeadError(
+                    f"the head {name!r} ran {len(each)} times in one forward pass",
+                    wanted="a head that runs once",
+                    advice="Fold several crops or views of a sample into the batch instead",
+                )
+        # under autocast they are of another dtype
+        received = [each[0].to(one.weight.dtype) for each, one in zip(seen, modules, strict=True)]
+        if len(received) == 1:
+            return self._rows(model, received[0], logits_NK), logits_NK
+        for name, each, module in zip(self.names, received, modules, strict=True):
+            if each.numel() != len(logits_NK) * module.weight[0].numel():
+                raise _other_rows(name, each, logits_NK)
+        return torch.cat([each.flatten(1) for each in received], 1), logits_NK
 
     def features_of(self, model: nn.Module, batches: Iterable[Batch]) -> Tensor:
         """What the head receives (N x D) from several batches, on the CPU."""
@@ -72,15 +106,10 @@ class Head:
         """
         if received.shape == (len(logits_NK), self.width):
             return received
-        if isinstance(self.module(model), nn.Conv2d):
+        if received.ndim > 2 and not isinstance(self.modules(model)[0], nn.Linear):
             received = received.flatten(2).transpose(1, 2)
         if received.numel() % (len(logits_NK) * self.width):
-            raise HeadError(
-                f"the head {self.name!r} received inputs of shape {tuple(received.shape)} for "
-                f"{len(logits_NK)} samples",
-                wanted="as many positions for each sample",
-                advice="Wrap the model so that its last step is a linear layer on each sample",
-            )
+            raise _other_rows(self.name, received, logits_NK)
         received_NTD = received.reshape(len(logits_NK), -1, self.width)
         received_NTD = torch.cat([received_NTD, received_NTD.mean(1, keepdim=True)], 1)
         weight_KD, bias_K = self.parameters(model)
@@ -90,8 +119,19 @@ class Head:
         return received_NTD[rows_N, distance_NT.argmin(1)]
 
 
+def _other_rows(name: str, received: Tensor, logits_NK: Tensor) -> HeadError:
+    return HeadError(
+        f"the head {name!r} received inputs of shape {tuple(received.shape)} for "
+        f"{len(logits_NK)} samples",
+        wanted="as many positions for each sample",
+        advice="Wrap the model so that its last step is a linear layer on each sample",
+    )
+
+
 def find_head(model: nn.Module, inputs: Inputs) -> Head:
     """The Linear (or 1x1 convolution) whose output *is* the logits, proven on a few samples.
+
+    Where there is none, two of them whose mean is.
 
     Every linear layer that runs is a candidate; the head is the one from whose captured
     input the model's own logits can be recomputed. No table of architectures is needed, and
@@ -102,8 +142,8 @@ def find_head(model: nn.Module, inputs: Inputs) -> Head:
         inputs: One batch.
 
     Raises:
-        HeadError: No linear layer, none that gives the logits, two averaged ones, one that
-            runs twice, or one whose weight is not a parameter of its own.
+        HeadError: No linear layer, none that gives the logits, one that runs twice, or one whose
+            weight is not a parameter of its own.
         DataError: Logits that are not finite.
     """
     inputs = rows(inputs, slice(_PROOF_SAMPLES))
@@ -127,18 +167,21 @@ def find_head(model: nn.Module, inputs: Inputs) -> Head:
         if head.classes == logits_NK.shape[1]:
             trials[head.name] = error = _error(head, model, inputs)
             if isinstance(error, float) and error <= _tolerance(logits_NK):
-                _require_own_weight(model, head)
-                return head
-    raise _no_head(model, inputs, logits_NK, trials)
+                return _with_own_weights(model, head)
+    if pair := _averaged_pair(model, inputs, logits_NK, list(trials)):
+        return _with_own_weights(model, pair)
+    raise _no_head(model, logits_NK, trials)
 
 
-def linear_layers(model: nn.Module) -> dict[str, nn.Linear | nn.Conv2d]:
-    """Every Linear and Conv2d of a model by name, each module once."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv2d))
-    }
+def _with_own_weights(model: nn.Module, head: Head) -> Head:
+    for name in head.names:
+        require_own_weight(model, name)
+    return head
+
+
+def linear_layers(model: nn.Module) -> dict[str, Linear]:
+    """Every Linear and convolution of a model by name, each module once."""
+    return {name: each for name, each in model.named_modules() if isinstance(each, Linear)}
 
 
 def _layers_that_run(model: nn.Module, inputs: Inputs) -> tuple[list[str], Tensor]:
@@ -147,7 +190,7 @@ def _layers_that_run(model: nn.Module, inputs: Inputs) -> tuple[list[str], Tenso
     listeners: dict[nn.Module, Callable[[Tensor], object]] = {
         layer: lambda _, name=name: ran.append(name)
         for name, layer in linear_layers(model).items()
-        if isinstance(layer, nn.Linear) or (layer.kernel_size == (1, 1) and layer.groups == 1)
+        if isinstance(layer, nn.Linear) or (set(layer.kernel_size) == {1} and layer.groups == 1)
     }
     with on_input(listeners):
         logits_NK = logits_of(model, inputs)
@@ -187,71 +230,11 @@ def _tolerance(logits_NK: Tensor) -> float:
     return float(logits_NK.abs().max()) * relative + 1e-12
 
 
-def plain(module: nn.Linear | nn.Conv2d) -> bool:
-    """Whether weight and bias are parameters, not computed from others at every step."""
-    return not _is_computed(module, "weight") and not _is_computed(module, "bias")
-
-
-def _is_computed(module: nn.Module, key: str) -> bool:
-    own = dict(module.named_parameters(recurse=False))
-    return getattr(module, key) is not None and key not in own
-
-
-def _computation(module: nn.Module, key: str) -> tuple[str, str]:
-    """How a tensor of the head is computed, and what makes it a plain parameter again."""
-    tools, held = "torch.nn.utils", module.state_dict()
-    if nn.utils.parametrize.is_parametrized(module, key):
-        call = f"Call {tools}.parametrize.remove_parametrizations on it first"
-        return "by a parametrization", call
-    if f"{key}_mask" in held:
-        return "by pruning", f'Call {tools}.prune.remove(head, "{key}") first'
-    if f"{key}_g" in held:
-        return "by weight_norm", f'Call {tools}.remove_weight_norm(head, "{key}") first'
-    if f"{key}_orig" in held:
-        return "by spectral_norm", f'Call {tools}.remove_spectral_norm(head, "{key}") first'
-    return "elsewhere", f"Set head.{key} = torch.nn.Parameter(head.{key}.detach()) first"
-
-
-def sharers(model: nn.Module, module: nn.Module) -> list[str]:
-    """Parameters of other modules that are the very weight or bias of this one."""
-    own = {id(parameter) for parameter in module.parameters(recurse=False)}
-    return [
-        f"{name}.{key}".removeprefix(".")
-        for name, other in model.named_modules()
-        for key, parameter in other.named_parameters(recurse=False)
-        if other is not module and id(parameter) in own
-    ]
-
-
-def _require_own_weight(model: nn.Module, head: Head) -> None:
-    """Folding writes into weight and bias, so nobody else may share or compute them."""
-    name, module = head.name, head.module(model)
-    if computed := next((key for key in ("weight", "bias") if _is_computed(module, key)), None):
-        how, remedy = _computation(module, computed)
-        raise HeadError(
-            f"the {computed} of the head {name!r} is computed {how}",
-            wanted=f"a head whose {computed} is a plain parameter",
-            advice=remedy,
-        )
-    if others := sharers(model, module):
-        raise HeadError(
-            f"the weight of the head {name!r} is shared with {', '.join(others)}",
-            wanted="a head with a weight of its own, because the cut rewrites it",
-            advice="Untie the weights (clone the head's) before the repair",
-        )
-
-
 def _no_head(
-    model: nn.Module, inputs: Inputs, logits_NK: Tensor, trials: dict[str, float | HeadError]
+    model: nn.Module, logits_NK: Tensor, trials: dict[str, float | HeadError]
 ) -> HeadError:
     name = type(model).__name__
     errors = {key: error for key, error in trials.items() if isinstance(error, float)}
-    if pair := _averaged_pair(model, inputs, logits_NK, list(errors)):
-        return HeadError(
-            f"{name} has two heads, {pair[0]!r} and {pair[1]!r}, and averages them",
-            wanted="one linear head",
-            advice="Wrap the model so that it returns the logits of one of them",
-        )
     if not trials:
         return HeadError(
             f"no linear layer of {name} has {logits_NK.shape[1]} outputs, the number of its logits",
@@ -282,19 +265,16 @@ def _why(logits_NK: Tensor) -> str:
     return "the last step must be linear"
 
 
-@torch.no_grad()
 def _averaged_pair(
     model: nn.Module, inputs: Inputs, logits_NK: Tensor, names: list[str]
-) -> tuple[str, str] | None:
+) -> Head | None:
     """Two layers whose mean output is the logits, as in distilled transformers."""
-    for a, b in combinations(names, 2):
-        outputs = []
-        for name in (a, b):
-            with first_input(model.get_submodule(name)) as seen:
-                logits_of(model, inputs)
-            if len(seen) == 1:
-                outputs.append(model.get_submodule(name)(seen[0]))
-        same = len(outputs) == 2 and all(o.shape == logits_NK.shape for o in outputs)
-        if same and (sum(outputs) / 2 - logits_NK).abs().max() <= _tolerance(logits_NK):
-            return b, a
+    for second, first in combinations(names, 2):
+        parts = [_as_head(model, name) for name in (first, second)]
+        if parts[0].bias == parts[1].bias:
+            width = sum(part.width for part in parts)
+            pair = Head(_AND.join((first, second)), width, parts[0].classes, parts[0].bias)
+            error = _error(pair, model, inputs)
+            if isinstance(error, float) and error <= _tolerance(logits_NK):
+                return pair
     return None

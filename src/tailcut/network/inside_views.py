@@ -143,10 +143,10 @@ def _on_embedding(
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Any, output: Any) -> Tensor | None:
         received = (*args, *kwargs.values())[0]
-        same = ids is not None and received.numel() == ids.numel()
-        if same and ids is not None and torch.equal(received.reshape(ids.shape), ids):
-            return change(module, args, output)
-        return None
+        if ids is None or not isinstance(received, Tensor) or received.numel() != ids.numel():
+            return None  # embeddings of positions may be called with a shape
+        same = torch.equal(received.reshape(ids.shape), ids)
+        return change(module, args, output) if same else None
 
     handles = [
         module.register_forward_hook(hook, with_kwargs=True)

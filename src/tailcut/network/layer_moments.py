@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from tailcut._typing import Inputs
+from tailcut.network.bare import BareWeight, bare_weights
+from tailcut.network.calls import Call, on_call
 from tailcut.network.inputs import count, rows
 from tailcut.network.layer_statistics import LayerInputs, LayerStatistics
-from tailcut.network.layers import Call, Layer, Reading, Weight, layers_in, on_call
+from tailcut.network.layers import Layer, Reading, Weight, layers_in
 from tailcut.network.patches import draw, patches_wanted
-from tailcut.network.proof import FIXED, NOT_FINITE, obstacles, proven, strangers
+from tailcut.network.proof import (
+    FIXED,
+    NO_PRODUCT,
+    NOT_FINITE,
+    matrices_in,
+    obstacles,
+    proven,
+    strangers,
+)
 from tailcut.network.stream import logits_of
 from tailcut.numerics.draws import torch_generator
 
@@ -56,7 +66,8 @@ class LayerMoments(LayerStatistics):
             if name not in skip and name not in skipped
         }
         super().__init__(layers, skipped, {})
-        self._wanted = patches_wanted({name: each.matrix_GOP for name, each in layers.items()})
+        self.bare: dict[str, BareWeight] = {}
+        self._wanted: dict[str, int] = {}
         self.generator = torch_generator(seed, "patches")
 
     def frozen(self) -> LayerStatistics:
@@ -87,7 +98,10 @@ class LayerMoments(LayerStatistics):
                 self._inputs[name] = self._inputs[name].plus_changes(changes_GMP)
 
         if not self.seen:
-            self._require_following(inputs)
+            self._add_bare_weights(rows(inputs, slice(_CHECKED)))
+            self._require_following(rows(inputs, slice(_CHECKED)))
+            shapes = {name: weight.matrix_GOP for name, weight in self._layers.items()}
+            self._wanted = patches_wanted(shapes)
         start = self.generator.get_state()
         self._pass(inputs, add)
         if noisy is not None:
@@ -95,6 +109,19 @@ class LayerMoments(LayerStatistics):
             self._pass(noisy, compare)
         self.seen += count(inputs)
         return self
+
+    def _add_bare_weights(self, inputs: Inputs) -> None:
+        """Count matrices that lie in no layer as layers where inputs are multiplied by them."""
+        self.bare = bare_weights(self.model, self.modules, inputs)
+        for name, layer in self.bare.items():
+            home = name.removesuffix(layer.key).removesuffix(".")
+            self._skipped.pop(home, None)
+            others = {f"{home}.{key}".removeprefix(".") for key in matrices_in(layer.module)}
+            self._skipped.update(dict.fromkeys(others - set(self.bare), NO_PRODUCT))
+        self._skipped.update(obstacles(self.model, self.bare))
+        for name, weight in weights_of(self.bare).items():
+            if name not in self._skipped:
+                self._layers[name] = weight
 
     def _require_following(self, inputs: Inputs) -> None:
         """Skip layers that are unlike their weight, or that stay alike when that is changed.
@@ -109,13 +136,18 @@ class LayerMoments(LayerStatistics):
             if isinstance(found, str):
                 unlike.update({name + part: found for part in modules[name].weights()})
 
-        with on_call({layer.module: partial(check, name) for name, layer in modules.items()}):
-            logits_of(twin, rows(inputs, slice(_CHECKED)))
+        hooks = {layer.module: partial(check, name) for name, layer in modules.items()}
+        bare = {name: layer.inside(twin, name) for name, layer in self.bare.items()}
+        modules |= bare
+        with on_call(
+            hooks, [(each.parameter, partial(check, name)) for name, each in bare.items()]
+        ):
+            logits_of(twin, inputs)
             as_it_is = dict(unlike)
             for name, weight in weights_of(modules).items():
                 if name in self._layers:
                     weight.write(_OTHER * weight.matrix_GOP)
-            logits_of(twin, rows(inputs, slice(_CHECKED)))
+            logits_of(twin, inputs)
         for name in unlike:
             self._skip(name, as_it_is.get(name, FIXED))
 
@@ -131,7 +163,8 @@ class LayerMoments(LayerStatistics):
             for name, layer in self.modules.items()
             if any(name + part in self._layers for part in layer.weights())
         }
-        with on_call(hooks):
+        bare = [(layer.parameter, watching(name, layer)) for name, layer in self.bare.items()]
+        with on_call(hooks, bare):
             logits_of(self.model, inputs)
 
     def _receive(
@@ -168,7 +201,7 @@ class LayerMoments(LayerStatistics):
         return patches_MGP.transpose(0, 1).to(torch.promote_types(drawn.dtype, torch.float32))
 
 
-def weights_of(layers: dict[str, Layer]) -> dict[str, Weight]:
+def weights_of(layers: Mapping[str, Layer]) -> dict[str, Weight]:
     """Every weight of some layers by its full name."""
     return {
         name + part: weight

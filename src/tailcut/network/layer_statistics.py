@@ -28,6 +28,17 @@ class Coverage:
     of: int
     skipped: dict[str, str]
 
+    @property
+    def reasons(self) -> str:
+        """Each reason once, with the first layer that it holds for, and how many others."""
+        found: dict[str, list[str]] = {}
+        for name, why in self.skipped.items():
+            found.setdefault(why, []).append(name)
+        others = {
+            why: f" and {len(each) - 1} more" * (len(each) > 1) for why, each in found.items()
+        }
+        return "; ".join(f"{each[0]}{others[why]}: {why}" for why, each in found.items())
+
     def __str__(self) -> str:
         every = 0 < self.filtered == self.of
         return "all layers" if every else f"{self.filtered} of {self.of} layers"

@@ -9,27 +9,18 @@ from __future__ import annotations
 import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from tailcut.network.calls import Call
 
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One call of a module: what it was given, and what it gave after all hooks."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    output: Any
-
-    @property
-    def received(self) -> Any:
-        """The first argument."""
-        return (*self.args, *self.kwargs.values())[0]
+_SAME = 0.01
+"""Of the largest output: what is added to a variance before it divides leaves a small rest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +33,7 @@ class Weight:
         bias: What is added, G x O numbers; None without any.
         groups: G.
         transposed: Whether it lies as P x O, input first.
+        home: The module, where a parametrization may compute the weight from others.
     """
 
     key: str
@@ -49,6 +41,7 @@ class Weight:
     bias: Tensor | None
     groups: int = 1
     transposed: bool = False
+    home: nn.Module | None = None
 
     @property
     def matrix_GOP(self) -> Tensor:
@@ -57,12 +50,19 @@ class Weight:
         flat_OP = flat_OP.T if self.transposed else flat_OP
         return flat_OP.reshape(self.groups, -1, flat_OP.shape[1])
 
+    def added(self, bias: Tensor | None) -> Weight:
+        """The same weight where something else than its own bias is added."""
+        return replace(self, bias=bias)
+
     @torch.no_grad()
     def write(self, matrix_GOP: Tensor) -> None:
-        """Put another matrix into the parameter."""
+        """Put another matrix into the parameter, or into those that it is computed from."""
         flat_OP = matrix_GOP.flatten(0, 1)
         flat_OP = flat_OP.T if self.transposed else flat_OP
-        self.tensor.copy_(flat_OP.reshape(self.tensor.shape))
+        if self.home is not None and parametrize.is_parametrized(self.home, self.key):
+            setattr(self.home, self.key, flat_OP.reshape(self.tensor.shape).to(self.tensor))
+        else:
+            self.tensor.copy_(flat_OP.reshape(self.tensor.shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,14 +105,31 @@ class Layer(ABC):
     def weights(self) -> dict[str, Weight]:
         """By what the name of the weight adds to that of the module."""
 
+    def path(self, name: str, weight: Weight) -> str:
+        """Full name of the parameter of a weight, in a layer of this name."""
+        return f"{name}.{weight.key}".removeprefix(".")
+
     @abstractmethod
     def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         """Ways to read a call, likeliest first: a reading for each weight."""
 
     def refusal(self, call: Call) -> str:
         """Why a call was none of these."""
-        del call
+        if call.key is None and self._gives_the_same_with_twice_its_weight(call):
+            return "it standardises its weight whenever it is used"
         return "it gives something else than weight x input + bias"
+
+    @torch.no_grad()
+    def _gives_the_same_with_twice_its_weight(self, call: Call) -> bool:
+        try:
+            twin = copy.deepcopy(self.module)
+            for weight in type(self)(twin).weights().values():
+                weight.write(2 * weight.matrix_GOP)
+            again = twin.forward(*call.args, **call.kwargs)
+            largest = float(call.output.abs().max())
+            return torch.allclose(again, call.output, rtol=0, atol=_SAME * largest)
+        except (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError):
+            return False  # a subclass may take and give anything
 
 
 class LinearLayer(Layer):
@@ -123,7 +140,8 @@ class LinearLayer(Layer):
         return isinstance(module, nn.Linear)
 
     def weights(self) -> dict[str, Weight]:
-        return {"": Weight("weight", self.module.weight, self.module.bias)}
+        module = self.module
+        return {"": Weight("weight", module.weight, module.bias, home=module)}
 
     def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         yield {"": Reading(call.received, call.received.ndim - 1, call.output)}
@@ -153,7 +171,8 @@ class Convolution(Layer):
         return isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
 
     def weights(self) -> dict[str, Weight]:
-        return {"": Weight("weight", self.module.weight, self.module.bias, self.module.groups)}
+        module = self.module
+        return {"": Weight("weight", module.weight, module.bias, module.groups, home=module)}
 
     def readings(self, call: Call) -> Iterator[dict[str, Reading]]:
         axes = len(self.module.kernel_size)
@@ -267,25 +286,3 @@ def layers_in(model: nn.Module) -> dict[str, Layer]:
             found[name] = layer = kind(module)
             owned |= {name + part for part in layer.weights()}
     return found
-
-
-@contextmanager
-def on_call(listeners: Mapping[nn.Module, Callable[[Call], object]]) -> Iterator[None]:
-    """Tell someone of every call of some modules.
-
-    Attention takes no fast path meanwhile: there torch calls no module inside an encoder, and
-    with a padding mask hands its layers tensors that hooks cannot read.
-    """
-
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        listeners[module](Call(args, kwargs, output))
-
-    fast = torch.backends.mha.get_fastpath_enabled()
-    handles = [module.register_forward_hook(hook, with_kwargs=True) for module in listeners]
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-        for handle in handles:
-            handle.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 def load_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Load what `state_of` returned for a model of this class; its extra state stays."""
-    found = model.load_state_dict(tensors, strict=False)
+    state = OrderedDict(tensors)
+    vars(state)["_metadata"] = getattr(model.state_dict(), "_metadata", None)
+    found = model.load_state_dict(state, strict=False)  # some modules read their versions there
     odd = {*found.unexpected_keys, *found.missing_keys} & {*tensors, *state_of(model)}
     assert not odd, odd
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from tailcut.network.layers import Call, Layer, Reading, Weight
+from tailcut.network.calls import Call
+from tailcut.network.layers import Layer, Reading, Weight
 
 _POSITIONS = 64
 """Recomputed in every call: a quarter of them on each edge, where padding shows."""
@@ -21,7 +25,22 @@ _CANCELLED = 16
 
 _TF32 = 2.0**-11
 
+_NO_WEIGHTS = {
+    "bias",
+    "biases",
+    "pos",
+    "position",
+    "positions",
+    "positional",
+    "table",
+    "token",
+    "tokens",
+}
+_NO_WEIGHTS |= {"embed", "embeds", "embedding", "embeddings"}
+"""Words in the names of parameters that are looked up or added."""
+
 FIXED = "it does not follow its weight when that is changed"
+NO_PRODUCT = "nothing shows what it multiplies"
 NOT_FINITE = "it receives NaN or infinite values"
 
 
@@ -29,6 +48,8 @@ def proven(layer: Layer, call: Call) -> dict[str, Reading] | str:
     """What each weight of a layer multiplied in a call; or why that cannot be estimated."""
     try:
         weights = layer.weights()
+        if call.key is not None:
+            weights = {part: weight.added(call.added) for part, weight in weights.items()}
         for readings in layer.readings(call):
             if all(_agrees(weights[part], reading) for part, reading in readings.items()):
                 return readings
@@ -94,22 +115,39 @@ def obstacles(model: nn.Module, layers: Mapping[str, Layer]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, layer in layers.items():
         for part, weight in layer.weights().items():
-            own = f"{name}.{weight.key}".removeprefix(".")
-            reason = _obstacle(own, weight.tensor, parameters)
+            reason = _obstacle(layer.path(name, weight), weight, parameters)
             if reason:
                 found[name + part] = reason
     return found
 
 
-def _obstacle(own: str, weight: Tensor, parameters: list[tuple[str, nn.Parameter]]) -> str | None:
-    if not isinstance(weight, Tensor):
+def _obstacle(own: str, weight: Weight, parameters: list[tuple[str, nn.Parameter]]) -> str | None:
+    tensor = weight.tensor
+    if not isinstance(tensor, Tensor):
         return "its weight is no tensor"
-    if not weight.is_floating_point() or type(weight.detach()) is not Tensor:
-        return f"its weight is stored as {type(weight.detach()).__name__} of {weight.dtype}"
-    if not any(parameter is weight for _, parameter in parameters):
-        return "its weight is computed from other tensors"
-    others = [key for key, parameter in parameters if key != own and _overlap(parameter, weight)]
+    if not tensor.is_floating_point() or type(tensor.detach()) is not Tensor:
+        return f"its weight is stored as {type(tensor.detach()).__name__} of {tensor.dtype}"
+    if not any(parameter is tensor for _, parameter in parameters):
+        return None if _can_be_set(weight) else "its weight is computed from other tensors"
+    others = [key for key, parameter in parameters if key != own and _overlap(parameter, tensor)]
     return f"its weight is shared with {', '.join(others)}" if others else None
+
+
+@torch.no_grad()
+def _can_be_set(weight: Weight) -> bool:
+    """Whether a computed weight becomes what it is set to, as under weight_norm."""
+    if weight.home is None or not parametrize.is_parametrized(weight.home, weight.key):
+        return False
+    twin = replace(weight, home=copy.deepcopy(weight.home))
+    shares_P = torch.linspace(0.5, 1, weight.matrix_GOP.shape[2]).to(weight.tensor)
+    wanted_GOP = weight.matrix_GOP * shares_P
+    try:
+        twin.write(wanted_GOP)
+    except (NotImplementedError, RuntimeError, ValueError):
+        return False
+    became_GOP = replace(weight, tensor=getattr(twin.home, weight.key)).matrix_GOP
+    eps = torch.finfo(weight.tensor.dtype).eps
+    return bool((became_GOP - wanted_GOP).abs().max() <= 16 * eps * wanted_GOP.abs().max())
 
 
 def _overlap(a: Tensor, b: Tensor) -> bool:
@@ -122,7 +160,7 @@ def _overlap(a: Tensor, b: Tensor) -> bool:
 
 
 def strangers(model: nn.Module, known: Mapping[str, Layer]) -> dict[str, str]:
-    """Other modules with a matrix called a weight, or with any and no module inside.
+    """Other modules with a matrix that may be a weight.
 
     Embeddings look rows up instead of multiplying, and norms scale channel by channel.
     """
@@ -132,14 +170,21 @@ def strangers(model: nn.Module, known: Mapping[str, Layer]) -> dict[str, str]:
         for name, module in model.named_modules()
         if name not in inside
         and not isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm))
+        and not type(module).__name__.endswith("Embedding")
         and "parametrizations" not in name.split(".")  # named by the layer that they compute
         and _holds_matrix(module)
     }
 
 
+def matrices_in(module: nn.Module) -> list[str]:
+    """Names of a module's own parameters that may be weights."""
+    return [
+        key
+        for key, each in module.named_parameters(recurse=False)
+        if sum(size > 1 for size in each.shape) > 1 and _NO_WEIGHTS.isdisjoint(key.split("_"))
+    ]
+
+
 def _holds_matrix(module: nn.Module) -> bool:
-    inner = any(True for _ in module.children())
-    own = module.named_parameters(recurse=False)
-    matrices = [key for key, each in own if sum(size > 1 for size in each.shape) > 1]
     quantised = callable(getattr(module, "weight", None))  # a method, as torch has it there
-    return quantised or any("weight" in key or not inner for key in matrices)
+    return quantised or bool(matrices_in(module))

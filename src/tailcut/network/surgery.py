@@ -30,11 +30,7 @@ def folded(model: nn.Module, head: Head, weight_KD: Tensor, bias_K: Tensor | Non
     if bias_K is not None and bias_K.any():
         require_bias(head)
     twin = copy.deepcopy(model)
-    module = head.module(twin)
-    with torch.no_grad():
-        module.weight.copy_(weight_KD.reshape(module.weight.shape))
-        if module.bias is not None and bias_K is not None:
-            module.bias.copy_(bias_K)
+    head.write(twin, weight_KD, bias_K)
     return twin
 
 

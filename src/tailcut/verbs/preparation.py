@@ -133,7 +133,7 @@ class Preparation:
 
 def nothing_to_cut(survey: Survey) -> Preparation:
     """Nothing measured and nothing to filter: for a network that is left as it is."""
-    layers = LayerMoments(survey.model, len(survey.sample), skip=[survey.head.name])
+    layers = LayerMoments(survey.model, len(survey.sample), skip=survey.head.names)
     return Preparation(survey, layers, [], None, (UNTOUCHED,), UNTOUCHED, [UNTOUCHED])
 
 
@@ -196,7 +196,7 @@ def _kinds(
 
 def _layer_moments(survey: Survey, noise: View | None, seed: int, *, needed: bool) -> LayerMoments:
     layers = LayerMoments(
-        survey.model, sum(map(len, survey.sample)), skip=[survey.head.name], seed=seed
+        survey.model, sum(map(len, survey.sample)), skip=survey.head.names, seed=seed
     )
     if not needed:
         return layers
@@ -222,8 +222,7 @@ def _first(sample: Sequence[Batch], n: int) -> list[tuple[Inputs, Tensor]]:
 
 
 def _nothing_to_filter(layers: LayerMoments) -> DataError:
-    skipped = layers.coverage.skipped
-    reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items()) or "it has no other"
+    reasons = layers.coverage.reasons or "it has no other"
     return DataError(
         f"a network of which no layer but the head can be filtered ({reasons})",
         wanted='for depth="all" one layer or more that gives weight x input + bias',

@@ -122,7 +122,7 @@ def _readers(subject: Subject) -> Iterator[nn.Module]:
     steps = pairwise(subject.network.children())
     after = [reader for layer, reader in steps if isinstance(layer, (nn.ReLU, Block, Encoder))]
     yield from after[:-1]
-    yield subject.head.module(subject.network)
+    yield from subject.head.modules(subject.network)
 
 
 def _averaged(received: Tensor) -> Tensor:
