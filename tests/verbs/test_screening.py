@@ -95,3 +95,23 @@ def survey_sample():
     from tailcut.network.batches import read
 
     return list(read([samples(0, remembered=True)]))
+
+
+def test_a_thousand_held_out_samples_are_enough_to_look_at_a_view():
+    seen = []
+
+    def counted(inputs, _):
+        seen.append(len(inputs))
+        return inputs
+
+    inputs, labels = samples(1, remembered=False)
+    found = survey(
+        Rememberer(3.0),
+        [samples(0, remembered=True)],
+        [(inputs, labels)] * 6,
+        device=None,
+        seed=0,
+        step=lambda _: None,
+    )
+    screen(found, Rememberer(0.0), [View("counted", counted)], seed=0, choose=True)
+    assert sum(seen) == N + 3 * N + N  # the reference, of 6 N held out the first 1 024, the network

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
-from tailcut._typing import Inputs
 from tailcut.errors import DataError
 from tailcut.network.batches import Batch
 from tailcut.network.filters import UNTOUCHED, Filter, truncated_copy
@@ -29,7 +27,7 @@ from tailcut.verbs.policy import (
     filters_for_readouts,
     kinds_of_filters,
 )
-from tailcut.verbs.screening import Screened, labels_of, screen
+from tailcut.verbs.screening import Screened, first, labels_of, screen
 from tailcut.verbs.survey import Survey
 
 REFERENCE = TRUNCATIONS[-1]
@@ -211,14 +209,8 @@ def _layer_moments(survey: Survey, noise: View | None, seed: int, *, needed: boo
 
 
 def _truncated(survey: Survey, layers: LayerMoments, chosen: Filter) -> nn.Module:
-    return truncated_copy(survey.model, layers, chosen, _first(survey.sample, _COUNTED))
-
-
-def _first(sample: Sequence[Batch], n: int) -> list[tuple[Inputs, Tensor]]:
-    """As many batches as hold n samples, or all."""
-    before = [0, *accumulate(map(len, sample))]
-    kept = [batch for batch, so_far in zip(sample, before, strict=False) if so_far < n]
-    return [(batch.inputs, batch.labels) for batch in kept]
+    counted = [(batch.inputs, batch.labels) for batch in first(survey.sample, _COUNTED)]
+    return truncated_copy(survey.model, layers, chosen, counted)
 
 
 def _nothing_to_filter(layers: LayerMoments) -> DataError:

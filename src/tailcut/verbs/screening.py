@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from tailcut.verbs.policy import views_kept
 from tailcut.verbs.survey import Survey, memorisation
 
 _SCREENED_BATCHES = 4
+
+_HELD_OUT = 1024
+"""Held-out samples, or a batch more, that each view is looked at under."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,14 @@ def screen(
             them.
     """
     sample = survey.sample[:_SCREENED_BATCHES]
-    labels_N, held_N = labels_of(sample), labels_of(survey.holdout)
+    holdout = first(survey.holdout, _HELD_OUT)
+    labels_N, held_N = labels_of(sample), labels_of(holdout)
     plain_N = predicted(reference, sample)
     measured = []
     for view in views:
         forgetful_N = predicted_under(view, reference, sample, seed)
-        if survey.holdout:
-            unseen = _share(predicted_under(view, survey.model, survey.holdout, seed), held_N)
+        if holdout:
+            unseen = _share(predicted_under(view, survey.model, holdout, seed), held_N)
         else:
             unseen = _share(forgetful_N, labels_N)
         agreement = _share(predicted_under(view, survey.model, sample, seed), labels_N)
@@ -92,6 +97,12 @@ def predicted_under(view: View, model: nn.Module, batches: Sequence[Batch], seed
     with view.on(model, torch_generator(seed, "views")) as see:
         seen = (see(batch.inputs) for batch in batches)
         return torch.cat([logits_of(model, inputs).argmax(1).cpu() for inputs in seen])
+
+
+def first(batches: Sequence[Batch], n: int) -> list[Batch]:
+    """As many batches as hold n samples, or all."""
+    before = [0, *accumulate(map(len, batches))]
+    return [batch for batch, so_far in zip(batches, before, strict=False) if so_far < n]
 
 
 def labels_of(batches: Sequence[Batch]) -> Tensor:
