@@ -5,6 +5,14 @@ from torch import nn, optim
 from transformers import Trainer, TrainingArguments
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+QUIET = {
+    "log_every_n_steps": 1,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "accelerator": "cpu",
+}
+"""What keeps Lightning's trainer from printing."""
+
 
 class LightningNetwork(LightningModule):
     """Any network of vectors or images; batches may hold more than inputs and labels."""

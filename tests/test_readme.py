@@ -4,15 +4,15 @@ import copy
 import functools
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
+from documents import ROOT, blocks, run
 from tailcut.cli.main import COMMANDS, LAB_COMMANDS
 from tailcut.errors import TailcutWarning
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+README = (ROOT / "README.md").read_text()
+BLOCKS = blocks("README.md")
 
 
 def hosts_in(block):
@@ -20,10 +20,8 @@ def hosts_in(block):
     return re.findall(r"from tailcut\.(sklearn|lightning|transformers) import", block)
 
 
-def run(host, names):
-    (block,) = (each for each in BLOCKS if hosts_in(each) == [host])
-    exec(block, names)
-    return names
+def run_inside(host, names):
+    return run("README.md", f"from tailcut.{host} import", names)
 
 
 def test_the_python_lines_run_as_they_stand(memoriser, tmp_path, monkeypatch, capsys):
@@ -45,31 +43,25 @@ def test_the_python_lines_run_as_they_stand(memoriser, tmp_path, monkeypatch, ca
 def test_the_lines_for_scikit_learn_run(memoriser):
     train = memoriser.problem.train
     names = {"features": train.inputs.flatten(1).numpy(), "labels": train.given.numpy()}
-    assert 0.3 < run("sklearn", names)["classifier"].noise_rate_ < 0.5
+    assert 0.3 < run_inside("sklearn", names)["classifier"].noise_rate_ < 0.5
 
 
 @pytest.mark.filterwarnings("ignore:Starting from v1.9.0")  # of which logger Lightning takes
 def test_the_lines_for_lightning_run(memoriser, tmp_path, monkeypatch):
     from lightning.pytorch import Trainer
 
-    from hosts import LightningNetwork
+    from hosts import QUIET, LightningNetwork
 
     monkeypatch.chdir(tmp_path)
     problem, network = memoriser.problem, copy.deepcopy(memoriser.network)
-    quiet = {
-        "log_every_n_steps": 1,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "accelerator": "cpu",
-    }
     names = {
         "module": LightningNetwork(network.train(), rate=1e-5),
         "train": problem.train.loader(),
         "holdout": problem.holdout.loader(),
-        "Trainer": functools.partial(Trainer, **quiet),
+        "Trainer": functools.partial(Trainer, **QUIET),
     }
     with pytest.warns(TailcutWarning, match="memorises labels after epoch 1"):
-        probe = run("lightning", names)["probe"]
+        probe = run_inside("lightning", names)["probe"]
     assert probe.repair_.verdict == "cut"
 
 
@@ -82,7 +74,7 @@ def test_the_lines_for_hugging_face_run(memoriser, tmp_path):
     )
     host = trainer(copy.deepcopy(memoriser.network), train, holdout, tmp_path, 2, rate=1e-5)
     with pytest.warns(TailcutWarning, match="memorises labels after epoch 1"):
-        names = run("transformers", {"trainer": host})
+        names = run_inside("transformers", {"trainer": host})
     assert names["probe"].repair_.verdict == "cut"
 
 
@@ -96,4 +88,4 @@ def test_the_commands_exist(line):
 
 def test_every_file_that_it_names_is_there():
     for path in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (Path(__file__).parents[1] / path).exists(), path
+        assert (ROOT / path).exists(), path
