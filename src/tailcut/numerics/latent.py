@@ -113,6 +113,12 @@ class Latent:
         return 1 - float(self.posterior_NK.gather(1, self.given_N[:, None]).mean())
 
     @property
+    def log_loss(self) -> float:
+        """Of the given labels: -mean log sum_z p(z | x) T[z, y]."""
+        chances_NK = self.probabilities_NK * self.transition_KK[:, self.given_N].T
+        return -float(chances_NK.sum(1).clamp(min=torch.finfo().tiny).log().mean())
+
+    @property
     def above_chance(self) -> bool:
         """Whether the features predict the given labels above chance, see `above_chance`."""
         return above_chance(self.probabilities_NK.argmax(1), self.given_N)

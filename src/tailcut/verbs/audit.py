@@ -75,6 +75,9 @@ def find_label_issues(
     how many labels are wrong. Flagged is what the prediction contradicts and is rather wrong than
     right.
 
+    With a backbone the features are its own, and remember nothing: the given labels themselves say
+    out of fold how many directions to keep, and, without held-out labels, how many are wrong.
+
     Args:
         model: A trained classifier; it is never changed.
         train: The batches it was trained on, in a fixed order or with the index.
@@ -146,7 +149,7 @@ def _by_itself(
     if prepared.holdout is not None:
         features_ND = prepared.held_out_features(prepared.default)
         unseen = Unseen(features_ND, prepared.holdout.labels_N)
-    return audited(folds, unseen, prepared.forgotten, seed=seed)
+    return audited(folds, unseen, forgotten=prepared.forgotten, seed=seed)
 
 
 def _by_backbone(
@@ -155,4 +158,4 @@ def _by_backbone(
     """By features that remember no label, so that the given one is evidence in full."""
     folds = other.folds(train, found.head.classes, step)
     step("true labels")
-    return audited(folds, other.unseen(found.holdout), 1.0, seed=seed)
+    return audited(folds, other.unseen(found.holdout), untouched=True, seed=seed)

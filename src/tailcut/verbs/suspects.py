@@ -27,6 +27,9 @@ _ROUNDS = (1, 2, MANY_ROUNDS, 8)
 Without any, `MANY_ROUNDS` give the scores, and the last one the noise rate.
 """
 
+_COUNTED = 4096
+"""Samples that the noise rate is taken from, about, as at most so many are held out."""
+
 COLUMNS = ("is_label_issue", "label_score", "given_label", "predicted_label", "p_wrong")
 
 
@@ -102,33 +105,43 @@ class _Held:
     loss: float
 
 
-def audited(folds: FoldMoments, unseen: Unseen | None, evidence: float, *, seed: int) -> Audit:
+def audited(
+    folds: FoldMoments,
+    unseen: Unseen | None,
+    *,
+    forgotten: float = 0.0,
+    untouched: bool = False,
+    seed: int,
+) -> Audit:
     """The rounds of inference that explain the held-out labels best.
 
     Args:
         folds: Of the training samples.
         unseen: The held-out ones.
-        evidence: See `Latent.labels`.
+        forgotten: Share of the labels that the features do not remember.
+        untouched: Whether the features never saw a label. Then all is forgotten, the given labels
+            say out of fold how many directions to keep, and how many of them are wrong, too.
         seed: Of what is resampled.
 
     Raises:
         DataError: A class in one fold only.
     """
     _require_every_class(folds)
-    whole = folds.whole()
+    whole, evidence = folds.whole(), 1.0 if untouched else forgotten
     spectrum = Spectrum.of(whole)
-    half = folds.along(spectrum, half_rank(spectrum))
-    states = _after(half.latents(max(_ROUNDS), evidence), _ROUNDS)
+    rank = _best_rank(folds, spectrum) if untouched else half_rank(spectrum)
+    kept = folds.along(spectrum, rank)
+    states = _after(kept.latents(max(_ROUNDS), evidence), _ROUNDS)
     if unseen is None:
-        return _unheld(folds, states)
+        return _unheld(folds, states, untouched=untouched, seed=seed)
     labels_N = unseen.labels_N
 
     def held(rounds: int, latent: Latent) -> _Held:
         soft_NK = latent.labels(evidence)
-        vanished = not half.every_class_in(soft_NK)
+        vanished = not kept.every_class_in(soft_NK)
         moments = whole if vanished else folds.relabelled(whole, soft_NK)
         made = Readout.lda(moments, "given" if vanished else "latent", spectrum=spectrum)
-        logits_NK = made.logits(unseen.features_ND, made.max_rank)
+        logits_NK = made.logits(unseen.features_ND, rank if untouched else made.max_rank)
         scores = Scores.explained(logits_NK[:, None], labels_N, seed)
         return _Held(rounds, latent, logits_NK, float(scores.losses().mean()))
 
@@ -138,14 +151,40 @@ def audited(folds: FoldMoments, unseen: Unseen | None, evidence: float, *, seed:
     return Audit(best.latent, folds.numbers_N, rate, best.rounds)
 
 
-def _unheld(folds: FoldMoments, states: Iterable[tuple[int, Latent]]) -> Audit:
-    """Without held-out labels: a network that remembers wrong labels hides some (docs/LOG.md)."""
-    scored, rate = None, 0.0
+def _best_rank(folds: FoldMoments, spectrum: Spectrum) -> int:
+    """Directions in which the given labels are predicted best out of fold, before any inference.
+
+    Among all of them, a half, a quarter and so on, as far down as K classes take to be apart.
+    """
+    ranks = [spectrum.rank]
+    while ranks[-1] // 2 >= max(1, folds.classes - 1):
+        ranks.append(ranks[-1] // 2)
+    losses = {rank: next(folds.along(spectrum, rank).latents(1)).log_loss for rank in ranks}
+    return min(losses, key=lambda rank: losses[rank])
+
+
+def _unheld(
+    folds: FoldMoments, states: Iterable[tuple[int, Latent]], *, untouched: bool, seed: int
+) -> Audit:
+    """Without held-out labels: a network that remembers wrong labels hides some (docs/LOG.md).
+
+    Features that never saw a label hide none: there the first round, in which no label has any
+    part in what is said of its sample, stands in for held-out labels.
+    """
+    scored, rate, known = None, 0.0, None
     for rounds, latent in states:
         scored = latent if rounds == MANY_ROUNDS else scored
         rate = latent.rate
+        if untouched and rounds == 1:
+            known = _out_of_fold_rate(latent, seed)
     assert scored is not None
-    return Audit(scored, folds.numbers_N, NoiseRate(rate, known=False), MANY_ROUNDS)
+    return Audit(scored, folds.numbers_N, known or NoiseRate(rate, known=False), MANY_ROUNDS)
+
+
+def _out_of_fold_rate(latent: Latent, seed: int) -> NoiseRate | None:
+    rows = slice(None, None, max(1, len(latent.given_N) // _COUNTED))
+    logits_NK = latent.probabilities_NK[rows].clamp(min=torch.finfo().tiny).log()
+    return NoiseRate.held_out(logits_NK, latent.given_N[rows], seed=seed)
 
 
 def _after(states: Iterator[Latent], rounds: Collection[int]) -> Iterator[tuple[int, Latent]]:
