@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from tailcut.cli.options import Claimed, Engine, Probing, Run, Training
+from tailcut.cli.lab_options import Claimed, Engine, Probing, Training
+from tailcut.cli.options import Run
 from tailcut.cli.output import Bar, device_of_run, run_directory, tell
 from tailcut.errors import SpecError
 from tailcut.files import store
