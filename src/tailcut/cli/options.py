@@ -115,6 +115,9 @@ class Audited:
     Attributes:
         views: As for repair.
         depth: As for repair.
+        backbone: MODEL that never saw these labels, with the weights it is published with, such as
+            hf:DIR_OR_ID or torchvision:resnet18: its features stand in for the network's. It reads
+            the inputs as MODEL does; --views and --depth are not used then.
         worst: Suspects that the report shows.
         export: A .csv or .jsonl file to list the corrected data set in: for each row whether it
             is kept, relabelled or dropped. No file of the data set is moved.
@@ -124,6 +127,7 @@ class Audited:
 
     views: str = "auto"
     depth: Literal["auto", "head", "all"] = "auto"
+    backbone: str | None = None
     worst: int = 100
     export: str | None = None
     drop: float = 0.5
