@@ -77,6 +77,11 @@ class FoldMoments:
         """Numbers of the samples, in the order of the stream."""
         return torch.cat(self._numbers)
 
+    @property
+    def means_ND(self) -> Tensor:
+        """Features of each sample, averaged over its views, in the order of the stream."""
+        return torch.cat(self._means)
+
     def whole(self) -> Statistics:
         """Moments of all views of all samples."""
         return Moments.merged(self.folds).frozen()

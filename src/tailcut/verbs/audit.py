@@ -52,7 +52,7 @@ def find_label_issues(
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: bool = True,
-) -> tuple[pd.DataFrame, np.ndarray]: ...
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]: ...
 def find_label_issues(
     model: nn.Module,
     train: Batches,
@@ -66,7 +66,7 @@ def find_label_issues(
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: bool = True,
-) -> pd.DataFrame | tuple[pd.DataFrame, np.ndarray]:
+) -> pd.DataFrame | tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Score every training label by a prediction that did not see it, and flag the wrong ones.
 
     LDA is fitted on views of four fifths of the training data and asked about the last, on the
@@ -89,7 +89,7 @@ def find_label_issues(
             model, as they are: `views` and `depth` are not used. For text and other data where
             no view makes a fine-tuned network forget.
         force: Go on although the network does not predict its training labels.
-        return_probabilities: Return the out-of-fold probabilities, too.
+        return_probabilities: Return the out-of-fold probabilities and the features, too.
         seed: Of samples and views.
         device: To work on; the model's own if not given.
         progress: Show the running step on a terminal.
@@ -104,8 +104,8 @@ def find_label_issues(
         `noise_rate` and its 95 % `noise_interval` (None without held-out labels that show it: a
         network that remembers wrong labels hides some, and p_wrong is too low), and, if these
         probabilities are right, `expected_precision` and `expected_recall` of the flags. With
-        `return_probabilities` the table and `pred_probs` (N x K, rows in the table's order), as
-        cleanlab takes them.
+        `return_probabilities` the table, `pred_probs` (N x K) and `features` (N x D, averaged
+        over the views), rows in the table's order: as cleanlab takes them (docs/cleanlab.md).
 
     Raises:
         HeadError: No linear head that gives the network's logits.
@@ -128,7 +128,7 @@ def find_label_issues(
             audit = _by_backbone(other, found, train, seed=seed, step=step)
     table = audit.table()
     table.attrs["backbone"] = None if other is None else other.name
-    return (table, audit.pred_probs) if return_probabilities else table
+    return (table, audit.pred_probs, audit.features) if return_probabilities else table
 
 
 def _by_itself(

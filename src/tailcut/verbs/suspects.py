@@ -39,13 +39,13 @@ class Audit:
 
     Attributes:
         latent: Predictions that never saw the label they are compared with.
-        numbers_N: Of the samples, in the order of the stream.
+        folds: The samples, in the order of the stream.
         rate: How many labels are wrong.
         rounds: Of inferring the true labels.
     """
 
     latent: Latent
-    numbers_N: Tensor
+    folds: FoldMoments
     rate: NoiseRate
     rounds: int
 
@@ -53,6 +53,11 @@ class Audit:
     def pred_probs(self) -> np.ndarray:
         """p(true class | sample), out of fold (N x K), rows sum to 1: what cleanlab reads."""
         return self.latent.probabilities_NK.numpy()
+
+    @property
+    def features(self) -> np.ndarray:
+        """Of each sample, averaged over its views (N x D): what Datalab reads."""
+        return self.folds.means_ND.numpy()
 
     def table(self) -> pd.DataFrame:
         """See `find_label_issues`."""
@@ -64,7 +69,7 @@ class Audit:
         columns = (flagged_N, score_N, given_N, predicted_N, wrong_N)
         table = pd.DataFrame(
             {name: column.numpy() for name, column in zip(COLUMNS, columns, strict=True)},
-            index=pd.Index(self.numbers_N.numpy(), name="index"),
+            index=pd.Index(self.folds.numbers_N.numpy(), name="index"),
         )
         table.attrs |= self._expected(wrong_N, flagged_N)
         return table
@@ -148,7 +153,7 @@ def audited(
     best = min((held(*state) for state in states), key=lambda each: each.loss)
     rate = NoiseRate.held_out(best.logits_NK, labels_N, seed=seed)
     rate = rate or NoiseRate(best.latent.rate, known=False)
-    return Audit(best.latent, folds.numbers_N, rate, best.rounds)
+    return Audit(best.latent, folds, rate, best.rounds)
 
 
 def _best_rank(folds: FoldMoments, spectrum: Spectrum) -> int:
@@ -178,7 +183,7 @@ def _unheld(
         if untouched and rounds == 1:
             known = _out_of_fold_rate(latent, seed)
     assert scored is not None
-    return Audit(scored, folds.numbers_N, known or NoiseRate(rate, known=False), MANY_ROUNDS)
+    return Audit(scored, folds, known or NoiseRate(rate, known=False), MANY_ROUNDS)
 
 
 def _out_of_fold_rate(latent: Latent, seed: int) -> NoiseRate | None:
