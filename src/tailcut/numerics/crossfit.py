@@ -123,7 +123,7 @@ class FoldMoments:
 class Folds:
     """Samples that are evaluated by what is fitted to the other folds: LDA in R directions.
 
-    Memory: N x R and folds x R^2; each `Latent` holds two N x K.
+    Memory: N x R and folds x R^2; each `Latent` holds an N x K.
 
     Attributes:
         means_NR: Features of each sample, averaged over its views.
