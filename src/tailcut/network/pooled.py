@@ -10,9 +10,8 @@ from torch import Tensor, nn
 class MeanPooled(nn.Module):
     """An encoder under a head of its own, which nobody has trained.
 
-    Its features are the mean of the last states of the tokens that are not padding: what sentence
-    encoders are trained for, and better to read than the state of a first token that was not
-    (docs/LOG.md).
+    Its features are the mean of the last states of the tokens that are not padding, which is what
+    sentence encoders are trained for.
 
     Args:
         encoder: Returns `last_hidden_state` (N x tokens x D), as those of transformers do.
