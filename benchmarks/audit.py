@@ -25,6 +25,7 @@ from scoring import suspicions
 from settings import SETTINGS
 from sklearn.metrics import average_precision_score, roc_auc_score
 from study import PAGES, RESULTS
+from torch import nn
 from trainings import Training, trainings
 
 import tailcut
@@ -37,8 +38,9 @@ HEAD = """# Wrong labels found
 Written by `python benchmarks/audit.py`; %, one line for each network, development settings first.
 "True" and "estimated" are the share of wrong training labels; the interval is of 95 %. Precision
 and recall are those of the flags, beside what the audit expects of them. Without a holdout the rate
-is unknown. Other scores rank the same labels by the same checkpoint;
-"five folds" are five trainings of the same architecture and `cleanlab`'s score.
+is unknown. "Backbone" is the audit by a pretrained network before it was fine-tuned. Other scores
+rank the same labels by the same checkpoint; "five folds" are five trainings of the same
+architecture and `cleanlab`'s score.
 
 """
 
@@ -82,15 +84,27 @@ def measured(training: Training) -> dict[str, Any]:
         "wrong": float(wrong_N.mean()),
         "audit": audited(case, wrong_N, case.batches("holdout")),
         "without a holdout": audited(case, wrong_N, None),
+        "by the backbone": by_backbone(case, wrong_N),
         "others": others,
         "seconds of the others": round(seconds, 1),
     }
 
 
-def audited(case: Case, wrong_N: np.ndarray, holdout: Any) -> dict[str, Any]:
+def by_backbone(case: Case, wrong_N: np.ndarray) -> dict[str, Any]:
+    """The audit by the pretrained network before it was fine-tuned; empty for one from scratch."""
+    if case.untouched is None:
+        return {}
+    return audited(case, wrong_N, case.batches("holdout"), case.untouched.network)
+
+
+def audited(
+    case: Case, wrong_N: np.ndarray, holdout: Any, backbone: nn.Module | None = None
+) -> dict[str, Any]:
     """One audit, with what came true of what it expects."""
     start = perf_counter()
-    issues = tailcut.find_label_issues(case.network, case.batches("train"), holdout, progress=False)
+    issues = tailcut.find_label_issues(
+        case.network, case.batches("train"), holdout, backbone=backbone, progress=False
+    )
     seconds = perf_counter() - start
     flagged_N = issues["is_label_issue"].to_numpy()
     return {
@@ -124,6 +138,7 @@ def row(found: dict[str, Any]) -> dict[str, str]:
     audit, alone, others = found["audit"], found["without a holdout"], found["others"]
     path = RESULTS / "retrained" / f"{found['name']}.json"
     folds = store.read_json(path) if path.is_file() else {}
+    other = found.get("by the backbone")
     low, high = audit["noise_interval"] or (None, None)
     scores = {name: percent(each["auroc"]) for name, each in others.items()}
     return {
@@ -134,6 +149,7 @@ def row(found: dict[str, Any]) -> dict[str, str]:
         "recall (expected)": pair(audit, "recall"),
         "AUROC": percent(audit.get("auroc")),
         "AUROC, no holdout": percent(alone.get("auroc")),
+        **({"AUROC, backbone": percent(other.get("auroc"))} if other else {}),
         **scores,
         "five folds": percent(folds.get("auroc")),
         "seconds": f"{audit['seconds']:.0f}",

@@ -63,6 +63,20 @@ def test_posteriors_are_bayes_rule_with_the_transition_matrix(n, seed):
     assert found.rate == pytest.approx(wrong)
 
 
+def test_the_log_loss_is_that_of_the_given_labels_and_chunks_change_nothing(monkeypatch):
+    logits_NK = gaussian(50, CLASSES).double()
+    given_N = gaussian(50, CLASSES, seed=1).argmax(1)
+    found = Latent.of(logits_NK, given_N)
+    chances_NK = found.probabilities_NK @ found.transition_KK
+    expected = float(torch.nn.functional.nll_loss(chances_NK.log(), given_N))
+    assert found.log_loss == pytest.approx(expected)
+    monkeypatch.setattr("tailcut.numerics.latent._CELLS", 7 * CLASSES)
+    small = Latent.of(logits_NK, given_N)
+    torch.testing.assert_close(small.posterior_NK, found.posterior_NK)
+    torch.testing.assert_close(small.transition_KK, found.transition_KK)
+    assert small.log_loss == pytest.approx(found.log_loss)
+
+
 @settings(deadline=None, max_examples=10)
 @given(st.integers(1, 30), st.integers(2, 6))
 def test_the_whole_is_the_moments_of_all_views(batch, folds):

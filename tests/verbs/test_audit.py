@@ -67,25 +67,6 @@ def test_without_held_out_labels_nothing_is_said_of_how_sure_the_rate_is(memoris
     assert found.attrs["rounds"] == 4
 
 
-def test_cleanlab_takes_the_probabilities_as_they_are(memoriser):
-    cleanlab = pytest.importorskip("cleanlab")
-    train = memoriser.problem.train
-    table, pred_probs = tailcut.find_label_issues(
-        memoriser.network,
-        train.loader(),
-        memoriser.problem.holdout.loader(),
-        return_probabilities=True,
-        progress=False,
-    )
-    np.testing.assert_allclose(pred_probs.sum(1), 1)
-    np.testing.assert_array_equal(pred_probs.argmax(1), table["predicted_label"])
-    labels = table["given_label"].to_numpy()
-    found = cleanlab.filter.find_label_issues(labels, pred_probs, n_jobs=1)
-    wrong = (train.given != train.clean).numpy()
-    assert wrong[found].mean() > 0.9
-    assert found[wrong].mean() > 0.8
-
-
 def test_an_index_of_the_loader_becomes_the_index_of_the_table(memoriser):
     train = memoriser.problem.train
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1))

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 import tailcut
+from tailcut.cli.backbones import backbone
 from tailcut.cli.opening import Opened, note, open_run, views_of
 from tailcut.cli.options import Audited, Run
 from tailcut.cli.output import (
@@ -28,7 +29,14 @@ from tailcut.report.gallery import Suspect, gallery, suspect
 from tailcut.verbs.class_names import names_of_network
 from tailcut.verbs.corrected import corrected
 
-_NUMBERS = ("noise_rate", "noise_interval", "expected_precision", "expected_recall", "rounds")
+_KNOWN = (
+    "noise_rate",
+    "noise_interval",
+    "expected_precision",
+    "expected_recall",
+    "rounds",
+    "backbone",
+)
 
 
 def audit(options: Mapping[str, Any], config: str) -> int:
@@ -45,12 +53,13 @@ def audit(options: Mapping[str, Any], config: str) -> int:
         opened.holdout,
         views=views_of(audited.views),
         depth=audited.depth,
+        backbone=backbone(audited.backbone, opened.train),
         force=options["inputs"].force,
         seed=run.seed,
         device=device,
         progress=not run.quiet,
     )
-    known = {name: issues.attrs[name] for name in _NUMBERS}
+    known = {name: issues.attrs[name] for name in _KNOWN}
     issues = named(issues, opened)
     flagged = int(issues["is_label_issue"].sum())
     summary = {"samples": len(issues), "issues": flagged, **known}
@@ -102,11 +111,13 @@ def _suspects(issues: pd.DataFrame, opened: Opened, most: int) -> Sequence[Suspe
 
 
 def _in_words(summary: Mapping[str, Any]) -> str:
-    counted = f"{summary['issues']} of {summary['samples']} labels look wrong"
+    found = f"{summary['issues']} of {summary['samples']} labels look wrong"
+    if summary["backbone"] is not None:
+        found += ", by the features of the backbone"
     if summary["noise_rate"] is None:
-        return f"{counted} (how many are wrong is unknown without a holdout that shows it)"
+        return f"{found} (how many are wrong is unknown without a holdout that shows it)"
     low, high = (100 * end for end in summary["noise_interval"])
-    return f"{counted} (estimated {100 * summary['noise_rate']:.1f} % [{low:.1f}, {high:.1f}])"
+    return f"{found} (estimated {100 * summary['noise_rate']:.1f} % [{low:.1f}, {high:.1f}])"
 
 
 def _table_of(run: Run) -> Path | None:

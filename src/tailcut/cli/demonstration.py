@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import tailcut
-from tailcut.cli.options import Demo, Run
+from tailcut.cli.lab_options import Demo
+from tailcut.cli.options import Run
 from tailcut.cli.output import Bar, device_of_run
 from tailcut.lab.baselines.controls import of_inputs
 from tailcut.lab.baselines.papers_cut import papers_curve, papers_cut

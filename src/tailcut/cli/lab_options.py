@@ -1,4 +1,4 @@
-"""The options of the lab's commands."""
+"""What the commands of the lab and the demo take: plain dataclasses, as in `options`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tailcut.cli.limits import at_least, require_finite, require_rate
+from tailcut.cli.checked import at_least, finite, rate
 from tailcut.errors import SpecError
 
 
@@ -49,7 +49,7 @@ class Training:
     augment: bool = False
 
     def __post_init__(self) -> None:
-        require_rate(self.rate)
+        rate(self.rate)
         at_least("train", self.train, 1, "Choose another number")
         at_least("holdout", self.holdout, 2, "Choose another number")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
@@ -58,7 +58,27 @@ class Training:
                 wanted="a number above 0",
                 advice="Choose another rate",
             )
-        require_finite("weight_decay", self.weight_decay)
+        finite("weight_decay", self.weight_decay)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """How much of the demo to run.
+
+    Attributes:
+        data: clutter (digits at random places among fragments of others), or digits, which a
+            network need not be trained for: their pixels tell as much.
+        seeds: Networks to train, from --seed on; of several, means and spread are printed.
+        rate: Share of wrong training labels.
+    """
+
+    data: Literal["clutter", "digits"] = "clutter"
+    seeds: int = 1
+    rate: float = 0.4
+
+    def __post_init__(self) -> None:
+        at_least("seeds", self.seeds, 1, "Train at least one network")
+        rate(self.rate)
 
 
 @dataclass(frozen=True)
@@ -98,7 +118,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         at_least("workers", self.workers, 1, "Leave it out for as many as there are cores")
-        require_finite("gpus", self.gpus)
+        finite("gpus", self.gpus)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tailcut.cli.interrupts import INTERRUPTED, MESSAGE, is_interrupt, leaving_at_once
-from tailcut.cli.lab_options import Claimed, Engine, Gridded, Probing, Training
-from tailcut.cli.options import Audited, Cutting, Demo, Inputs, Run
+from tailcut.cli.lab_options import Claimed, Demo, Engine, Gridded, Probing, Training
+from tailcut.cli.options import Audited, Cutting, Inputs, Run
 from tailcut.cli.preprocessing import Preprocessing, Saving
 from tailcut.cli.words import data_epilog, model_forms, readouts_epilog
 from tailcut.errors import TailcutError, TailcutWarning, out_of_memory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from tailcut.cli.limits import at_least, require_probability, require_rate
+from tailcut.cli.checked import at_least, probability
 from tailcut.errors import SpecError
 from tailcut.numerics import fits
 
@@ -109,32 +109,15 @@ class Cutting:
 
 
 @dataclass(frozen=True)
-class Demo:
-    """How much of the demo to run.
-
-    Attributes:
-        data: clutter (digits at random places among fragments of others), or digits, which a
-            network need not be trained for: their pixels tell as much.
-        seeds: Networks to train, from --seed on; of several, means and spread are printed.
-        rate: Share of wrong training labels.
-    """
-
-    data: Literal["clutter", "digits"] = "clutter"
-    seeds: int = 1
-    rate: float = 0.4
-
-    def __post_init__(self) -> None:
-        at_least("seeds", self.seeds, 1, "Train at least one network")
-        require_rate(self.rate)
-
-
-@dataclass(frozen=True)
 class Audited:
     """How to audit.
 
     Attributes:
         views: As for repair.
         depth: As for repair.
+        backbone: MODEL that never saw these labels, with the weights it is published with, such as
+            hf:DIR_OR_ID or torchvision:resnet18: its features stand in for the network's. It reads
+            the inputs as MODEL does; --views and --depth are not used then.
         worst: Suspects that the report shows.
         export: A .csv or .jsonl file to list the corrected data set in: for each row whether it
             is kept, relabelled or dropped. No file of the data set is moved.
@@ -144,6 +127,7 @@ class Audited:
 
     views: str = "auto"
     depth: Literal["auto", "head", "all"] = "auto"
+    backbone: str | None = None
     worst: int = 100
     export: str | None = None
     drop: float = 0.5
@@ -153,4 +137,4 @@ class Audited:
         at_least("worst", self.worst, 0, "Show none, or some")
         for name, threshold in (("drop", self.drop), ("relabel", self.relabel)):
             if threshold is not None:
-                require_probability(name, threshold)
+                probability(name, threshold)

@@ -77,6 +77,11 @@ class FoldMoments:
         """Numbers of the samples, in the order of the stream."""
         return torch.cat(self._numbers)
 
+    @property
+    def means_ND(self) -> Tensor:
+        """Features of each sample, averaged over its views, in the order of the stream."""
+        return torch.cat(self._means)
+
     def whole(self) -> Statistics:
         """Moments of all views of all samples."""
         return Moments.merged(self.folds).frozen()
@@ -118,7 +123,7 @@ class FoldMoments:
 class Folds:
     """Samples that are evaluated by what is fitted to the other folds: LDA in R directions.
 
-    Memory: N x R and folds x R^2; each `Latent` holds two N x K.
+    Memory: N x R and folds x R^2; each `Latent` holds an N x K.
 
     Attributes:
         means_NR: Features of each sample, averaged over its views.

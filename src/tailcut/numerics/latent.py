@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from tailcut.numerics.scores import Scores
 
 _SAMPLES = 5_000
+_CELLS = 2**20
 _START = 0.4
 _TURNS = 10
 
@@ -52,14 +54,12 @@ class Latent:
     Attributes:
         given_N: Given labels.
         probabilities_NK: p(z | x), calibrated, without the sample's own given label.
-        posterior_NK: p(z | x, y), proportional to p(z | x) T[z, y].
         transition_KK: T[z, y] = P(given y | true z); rows sum to 1.
         temperature: What the logits were divided by.
     """
 
     given_N: Tensor
     probabilities_NK: Tensor
-    posterior_NK: Tensor
     transition_KK: Tensor
     temperature: float
 
@@ -88,14 +88,16 @@ class Latent:
             if temperature is None:
                 scores = Scores.of([logits_NK[::step, None]], given_N[::step], transition_KK)
                 heat = float(scores.temperatures_C)
-            probabilities_NK = torch.softmax(logits_NK / heat, 1)
-            posterior_NK = _posterior(probabilities_NK, given_N, transition_KK)
             counts_KK = torch.full_like(transition_KK, 1 / classes)
-            counts_KK.index_add_(1, given_N, posterior_NK.T)
+            for rows in _chunks(logits_NK):
+                probabilities_nK = torch.softmax(logits_NK[rows] / heat, 1)
+                posterior_nK = _posterior(probabilities_nK, given_N[rows], transition_KK)
+                counts_KK.index_add_(1, given_N[rows], posterior_nK.T)
             transition_KK = _right_most_often(counts_KK)
-        probabilities_NK = torch.softmax(logits_NK / heat, 1)
-        posterior_NK = _posterior(probabilities_NK, given_N, transition_KK)
-        return cls(given_N, probabilities_NK, posterior_NK, transition_KK, heat)
+        probabilities_NK = torch.empty_like(logits_NK)
+        for rows in _chunks(logits_NK):
+            probabilities_NK[rows] = torch.softmax(logits_NK[rows] / heat, 1)
+        return cls(given_N, probabilities_NK, transition_KK, heat)
 
     def labels(self, evidence: float = 1.0) -> Tensor:
         """Labels to fit to (N x K), proportional to p(z | x) T[z, y]^evidence.
@@ -105,12 +107,34 @@ class Latent:
         Args:
             evidence: 1 counts the given label in full, which is the posterior; 0 not again.
         """
-        return _posterior(self.probabilities_NK, self.given_N, self.transition_KK**evidence)
+        labels_NK, chances_KK = (
+            torch.empty_like(self.probabilities_NK),
+            self.transition_KK**evidence,
+        )
+        for rows in _chunks(labels_NK):
+            labels_NK[rows] = _posterior(
+                self.probabilities_NK[rows], self.given_N[rows], chances_KK
+            )
+        return labels_NK
+
+    @property
+    def posterior_NK(self) -> Tensor:
+        """p(z | x, y), proportional to p(z | x) T[z, y]; made anew each time, to be held by few."""
+        return self.labels()
 
     @property
     def rate(self) -> float:
         """Share of given labels that are wrong: 1 - mean p(z = y | x, y)."""
         return 1 - float(self.posterior_NK.gather(1, self.given_N[:, None]).mean())
+
+    @property
+    def log_loss(self) -> float:
+        """Of the given labels: -mean log sum_z p(z | x) T[z, y]."""
+        losses_N = torch.empty(len(self.given_N), dtype=torch.float64)
+        for rows in _chunks(self.probabilities_NK):
+            joint_nK = self.probabilities_NK[rows] * self.transition_KK[:, self.given_N[rows]].T
+            losses_N[rows] = -joint_nK.sum(1).clamp(min=torch.finfo().tiny).log()
+        return float(losses_N.mean())
 
     @property
     def above_chance(self) -> bool:
@@ -143,6 +167,12 @@ def _right_most_often(counts_KK: Tensor) -> Tensor:
     diagonal_K = counts_KK.diagonal()
     diagonal_K.copy_(counts_KK.amax(1))
     return counts_KK / counts_KK.sum(1, keepdim=True)
+
+
+def _chunks(cells_NK: Tensor) -> Iterator[slice]:
+    """Rows of about `_CELLS` cells each: what is made of them on the way is never N x K."""
+    step = max(1, _CELLS // cells_NK.shape[1])
+    return (slice(start, start + step) for start in range(0, len(cells_NK), step))
 
 
 def _posterior(probabilities_NK: Tensor, given_N: Tensor, transition_KK: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Numbers of options that are refused, with the reason."""
+"""Numbers of the command line that are refused where they are given: before any work is done."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def at_least(
         raise SpecError(f"--{option} {value}", wanted=wanted, advice=advice)
 
 
-def require_rate(rate: float) -> None:
+def rate(share: float) -> None:
     """Refuse what is no share."""
-    if not 0 <= rate <= 1:
+    if not 0 <= share <= 1:
         raise SpecError(
-            f"--rate {rate}",
+            f"--rate {share}",
             wanted="a number from 0 to 1",
             advice="Rates are fractions of wrong labels: 0.4, not 40",
         )
 
 
-def require_probability(option: str, value: float) -> None:
+def probability(option: str, value: float) -> None:
     """Refuse what is none."""
     if not 0 <= value <= 1:
         raise SpecError(
@@ -34,7 +34,7 @@ def require_probability(option: str, value: float) -> None:
         )
 
 
-def require_finite(option: str, value: float) -> None:
+def finite(option: str, value: float) -> None:
     """Refuse numbers below 0, infinity and NaN."""
     if not 0 <= value < math.inf:
         raise SpecError(
