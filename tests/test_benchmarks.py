@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import audit
 import pytest
 import retraining
 import study
@@ -313,3 +314,21 @@ def test_the_tables_in_readme_and_docs_are_those_of_the_results():
     assert page(results) == (root / "docs" / "study" / "study.md").read_text(encoding="utf-8")
     named = {name for name, _ in figures(results)}
     assert {each.stem for each in (root / "docs" / "study").glob("*.svg")} == named
+
+
+def test_the_page_of_the_audits_is_that_of_their_results():
+    found = [read_json(path) for path in sorted(audit.AUDITS.glob("*.json"))]
+    written = (study.PAGES / "audit.md").read_text(encoding="utf-8")
+    assert written == audit.HEAD + audit.table(found) + "\n", "run `python benchmarks/audit.py`"
+
+
+def test_an_audit_s_row_says_what_came_true_beside_what_was_expected():
+    """Of flags of which three in four are right, where two in three were expected."""
+    one = {"noise_rate": 0.4, "noise_interval": [0.35, 0.45], "seconds": 2.0, "auroc": 0.9}
+    one |= {"precision": 0.75, "expected_precision": 2 / 3, "recall": 0.5, "expected_recall": None}
+    found = {"name": "a", "role": "development", "wrong": 0.41, "audit": one, "others": {}}
+    row = audit.row(found | {"without a holdout": {"auroc": 0.8}})
+    assert row["estimated"] == "40.0 [35.0, 45.0]"
+    assert row["precision (expected)"] == "75.0 (66.7)"
+    assert row["recall (expected)"] == "50.0 (-)"
+    assert (row["AUROC"], row["AUROC, no holdout"]) == ("90.0", "80.0")
