@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from tailcut.lab.data.sources import SOURCES, Source
 from tailcut.lab.training.networks import NETWORKS
+from tailcut.network.pooled import MeanPooled
 
 
 def register() -> None:
@@ -80,23 +81,10 @@ def efficientnet(_shape: Sequence[int], classes: int, side: int = 64) -> nn.Sequ
     return nn.Sequential(Enlarged(side), network)
 
 
-class MeanPooled(nn.Module):
-    """A BERT that has seen no label: the mean of its last states as features, a head on them."""
-
-    def __init__(self, classifier: Any) -> None:
-        super().__init__()
-        self.bert = classifier.bert
-        self.head = nn.Linear(classifier.config.hidden_size, classifier.config.num_labels)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (N x K) of token numbers (N x tokens)."""
-        states = self.bert(input_ids, attention_mask).last_hidden_state
-        mask = attention_mask[..., None].to(states)
-        return self.head((states * mask).sum(1) / mask.sum(1))
-
-
 def backbone(name: str, untrained: nn.Module) -> nn.Module | None:
     """A pretrained network before it was fine-tuned, under a head; None for one from scratch."""
     if name == "minilm":
-        return MeanPooled(untrained).eval()
+        encoder: Any = untrained
+        width, classes = encoder.config.hidden_size, encoder.config.num_labels
+        return MeanPooled(encoder.bert, width, classes).eval()
     return untrained if name == "efficientnet" else None

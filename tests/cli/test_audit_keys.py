@@ -5,29 +5,8 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from parts import COLOURS
 from tailcut.cli.main import main
-
-NETWORK = """
-import torch
-
-
-class Colours(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.head = torch.nn.Linear(3, 3)
-        self.head.weight.data = 9 * torch.eye(3)
-        self.head.bias.data.zero_()
-        self.first = torch.nn.Conv2d(3, 3, 1)
-        self.first.weight.data = torch.eye(3)[:, :, None, None]
-        self.first.bias.data.zero_()
-
-    def forward(self, images):
-        return self.head(self.first(images).mean((2, 3)))
-
-
-def model():
-    return Colours()
-"""
 
 
 def test_a_path_stands_beside_every_label_of_a_folder(tmp_path, monkeypatch, capsys):
@@ -40,7 +19,7 @@ def test_a_path_stands_beside_every_label_of_a_folder(tmp_path, monkeypatch, cap
         place = tmp_path / "set" / "abc"[(label + (number == 44)) % 3]
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number:02}.png")
-    (tmp_path / "colours.py").write_text(NETWORK)
+    (tmp_path / "colours.py").write_text(COLOURS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     torch.manual_seed(0)

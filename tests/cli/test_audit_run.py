@@ -8,30 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from parts import COLOURS
+from tailcut.cli.audits import named
 from tailcut.cli.main import main
+from tailcut.cli.opening import Opened
 from tailcut.verbs.corrected import corrected
 
-NETWORK = """
-import torch
-
-
-class Colours(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.head = torch.nn.Linear(3, 3)
-        self.head.weight.data = 9 * torch.eye(3)
-        self.head.bias.data.zero_()
-        self.first = torch.nn.Conv2d(3, 3, 1)
-        self.first.weight.data = torch.eye(3)[:, :, None, None]
-        self.first.bias.data.zero_()
-
-    def forward(self, images):
-        return self.head(self.first(images).mean((2, 3)))
-
-
-def model():
-    return Colours()
-"""
 NAMES = ("amber <b>", "green", "red")
 
 
@@ -53,7 +35,7 @@ def audited(tmp_path_factory):
     place = tmp_path_factory.mktemp("audit")
     pictures(place / "set", 240, set(range(0, 240, 10)), seed=0)
     pictures(place / "held", 120, set(range(0, 120, 10)), seed=1)
-    (place / "colours.py").write_text(NETWORK)
+    (place / "colours.py").write_text(COLOURS)
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(place)
@@ -86,6 +68,7 @@ def test_rank_1_is_the_most_suspicious_and_names_are_those_of_the_folders(audite
     assert table["rank"].tolist() == list(range(1, 241))
     flagged = table["is_label_issue"].sum()
     assert table["is_label_issue"].head(flagged).all()
+    assert table["label_score"].iloc[flagged:].is_monotonic_increasing
     assert (table["p_wrong"].head(flagged).diff().dropna() <= 0).all()
     assert set(table["given_name"]) == set(NAMES)
     assert (table["given_name"] == table["key"].str.split("/").str[0]).all()
@@ -145,3 +128,10 @@ def test_flagged_rows_are_relabelled_dropped_or_kept_by_thresholds():
     assert (corrected(TABLE, drop=None)["action"] == "keep").all()
     with pytest.raises(ValueError, match=r"relabel=1.5; wanted a probability"):
         corrected(TABLE, relabel=1.5)
+
+
+def test_rank_follows_the_score_where_the_probability_says_nothing():
+    """Where no label is wrong by the held-out ones, every probability is 0."""
+    table = TABLE.assign(is_label_issue=False, p_wrong=0.0, label_score=[0.9, 0.2, 0.7, 0.4])
+    opened = Opened(torch.nn.Identity(), [], None, None, None, None, "", [])
+    assert named(table, opened)["rank"].tolist() == [4, 1, 3, 2]

@@ -90,9 +90,7 @@ def named(issues: pd.DataFrame, opened: Opened) -> pd.DataFrame:
         table.insert(0, "key", [rows.keys[row] for row in table.index])
     for column, label in (("given_name", "given_label"), ("suggested_name", "predicted_label")):
         table[column] = [names.get(int(each), str(each)) for each in table[label]]
-    order = table.sort_values(
-        ["is_label_issue", "p_wrong"], ascending=[False, False], kind="stable"
-    )
+    order = table.sort_values(["is_label_issue", "label_score"], ascending=[False, True])
     table["rank"] = pd.Series(range(1, len(table) + 1), index=order.index)
     return table
 

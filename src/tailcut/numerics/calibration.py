@@ -10,8 +10,8 @@ from tailcut.numerics.checks import float64
 _LEAST = 1e-12
 """Of a probability: what is sure has finite log-odds."""
 
-_WIDEST, _HALVINGS = 64.0, 60
-"""Of the shift of log-odds, and of its bisection."""
+_WIDEST = 100.0
+"""Of the shift of log-odds: all probabilities come to 0 or 1."""
 
 
 def calibration_error(probabilities_NK: Tensor, labels_N: Tensor, *, bins: int = 15) -> float:
@@ -34,22 +34,21 @@ def calibration_error(probabilities_NK: Tensor, labels_N: Tensor, *, bins: int =
 def with_mean(probability_N: Tensor, mean: float) -> Tensor:
     """Probabilities in the same order, their log-odds moved by as much as gives them this mean.
 
-    sigmoid(logit p_n + b) with b by bisection: the prior corrected, the evidence kept (Saerens et
-    al. 2002, for two classes).
+    sigmoid(logit p_n + b): the prior corrected, the evidence kept (Saerens et al. 2002, for two
+    classes).
 
     Args:
         probability_N: 0..1.
         mean: 0..1; 0 and 1 give zeros and ones.
     """
+    from scipy.optimize import root_scalar
+
     probability_N = float64(probability_N)
     if not 0 < mean < 1 or not len(probability_N):
         return torch.full_like(probability_N, float(mean >= 1))
     odds_N = torch.logit(probability_N, eps=_LEAST)
-    low, high = -_WIDEST, _WIDEST
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if float(torch.sigmoid(odds_N + middle).mean()) < mean:
-            low = middle
-        else:
-            high = middle
-    return torch.sigmoid(odds_N + high)
+
+    def excess(shift: float) -> float:
+        return float(torch.sigmoid(odds_N + shift).mean()) - mean
+
+    return torch.sigmoid(odds_N + root_scalar(excess, bracket=(-_WIDEST, _WIDEST)).root)
