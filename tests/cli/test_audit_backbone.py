@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cli.test_audit_run import NETWORK, pictures
+from cli.test_audit_run import pictures
+from parts import COLOURS
 from tailcut.cli.main import main
 from tailcut.network.pooled import MeanPooled
 
@@ -23,7 +24,7 @@ SIZE = {
 
 def test_a_factory_makes_the_backbone_and_the_run_says_so(tmp_path, monkeypatch, capsys):
     pictures(tmp_path / "set", 240, set(range(0, 240, 10)), seed=0)
-    (tmp_path / "colours.py").write_text(NETWORK)
+    (tmp_path / "colours.py").write_text(COLOURS)
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -83,7 +84,7 @@ def test_padding_has_no_part_in_the_mean(berts):
 
 def test_a_backbone_that_is_no_word(tmp_path, monkeypatch, capsys):
     pictures(tmp_path / "set", 30, set(), seed=0)
-    (tmp_path / "colours.py").write_text(NETWORK)
+    (tmp_path / "colours.py").write_text(COLOURS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     words = "audit colours:model --data imagefolder:set --backbone"
