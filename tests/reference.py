@@ -263,3 +263,13 @@ def told_by_refits(features_ND: Tensor, labels_N: Tensor, band: tuple[int, int])
     rows = range(len(features_ND))
     logits = [banded_ridge_without(features_ND, labels_N, row, band, 1e-6) for row in rows]
     return torch.stack(logits).argmax(1)
+
+
+def truncated_change(start_GOP: Tensor, end_GOP: Tensor, rank: int) -> Tensor:
+    """Start and the leading singular directions of each group's change, by plain SVDs."""
+    kept = []
+    for start_OP, end_OP in zip(start_GOP, end_GOP, strict=True):
+        left, values, right = torch.linalg.svd((end_OP - start_OP).double(), full_matrices=False)
+        change_OP = left[:, :rank] @ torch.diag(values[:rank]) @ right[:rank]
+        kept.append((start_OP.double() + change_OP).to(end_OP.dtype))
+    return torch.stack(kept)

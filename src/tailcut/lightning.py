@@ -32,7 +32,8 @@ class SpectralProbe(Probing, Callback):
         holdout: Batches it is not trained on, whose labels may be noisy; the trainer's validation
             batches if not given.
         epochs: After which to look: every n-th for an integer, else those listed, counted from 1.
-        repair_at_end: Repair a copy of the network after the last epoch; see `tailcut.repair`.
+        repair_at_end: Repair a copy of the network after the last epoch, see `tailcut.repair`;
+            what the training changed may be cut, too, as the weights before it are kept.
 
     Attributes:
         readings: What was seen, in order: `tailcut.verbs.probing.Reading`.

@@ -42,7 +42,8 @@ class SpectralProbe(Probing, TrainerCallback):
         holdout: Batches it is not trained on, whose labels may be noisy; the trainer's evaluation
             samples if not given.
         epochs: After which to look: every n-th for an integer, else those listed, counted from 1.
-        repair_at_end: Repair a copy of the network after the last epoch; see `tailcut.repair`.
+        repair_at_end: Repair a copy of the network after the last epoch, see `tailcut.repair`;
+            what the training changed may be cut, too, as the weights before it are kept.
 
     Attributes:
         readings: What was seen, in order: `tailcut.verbs.probing.Reading`.

@@ -47,6 +47,7 @@ def test_wrong_labels_are_memorised_with_an_alarm_and_repaired_in_the_end(
     assert probe.readings[-1].memorisation > probe.readings[0].memorisation
     assert probe.repair_ is not None
     assert type(probe.repair_.model) is LightningNetwork
+    assert set(probe.repair_.candidates["fine_tuning"].dropna()) == {1, 2, 4, 8, 16, 32}
     with (tmp_path / "lightning_logs/version_0/metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["tailcut/alarm"]]
     alarms = [float(row["tailcut/alarm"]) for row in rows]

@@ -40,6 +40,7 @@ def test_wrong_labels_are_memorised_with_an_alarm_and_repaired_in_the_end(
     assert probe.readings[-1].memorisation > 0.5
     assert probe.repair_ is not None
     assert type(probe.repair_.model) is TrainerNetwork
+    assert set(probe.repair_.candidates["fine_tuning"].dropna()) == {1, 2, 4, 8, 16, 32}
     heard = [logs for logs in listener.told if "tailcut/alarm" in logs]
     assert [logs["tailcut/alarm"] for logs in heard] == [
         float(each.epoch >= probe.alarm) for each in probe.readings

@@ -68,7 +68,7 @@ def test_tells_everything_that_is_known(full_page):
         "0.31, p = 0.05",
         "Most often wrong: 3 given as 5 (30.0 %), 0 given as 1 (4.2 %)",
         "The best 15 of 77 by log loss on the 200 held-out given labels.",
-        "lda, rounds 1 (chosen) 23 truncated 300 55.0 % 1.400",
+        "lda, rounds 1 (chosen) 23 truncated at strength 300 55.0 % 1.400",
         "shift \N{MINUS SIGN}1.0 %",
         "candidates 3.25 s together 5.06 s",
         "torch 2.8.0",

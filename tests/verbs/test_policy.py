@@ -13,6 +13,7 @@ from tailcut.verbs.candidates import Cut
 from tailcut.verbs.policy import (
     DEFAULT_FILTERS,
     DENOISINGS,
+    FINE_TUNINGS,
     TRUNCATIONS,
     default_filter,
     default_of,
@@ -43,10 +44,13 @@ def test_the_four_views_of_least_memory_are_used_least_first():
     assert views_kept([]) == []
 
 
-def test_layers_are_denoised_where_noise_makes_the_network_forget_else_truncated():
-    assert kinds_of_filters(forgets=True) == [DENOISINGS]
-    assert kinds_of_filters(forgets=False) == [TRUNCATIONS]
-    assert kinds_of_filters(forgets=None) == [TRUNCATIONS, DENOISINGS]
+def test_layers_are_denoised_first_where_noise_makes_the_network_forget_else_truncated():
+    for pretrained, more in ((False, []), (True, [FINE_TUNINGS])):
+        known = {"pretrained": pretrained}
+        assert kinds_of_filters(forgets=True, **known) == [DENOISINGS, TRUNCATIONS, *more]
+        assert kinds_of_filters(forgets=False, **known) == [TRUNCATIONS, *more]
+        assert kinds_of_filters(forgets=None, **known) == [TRUNCATIONS, DENOISINGS, *more]
+    assert [each.fine_tuning for each in FINE_TUNINGS] == [1, 2, 4, 8, 16, 32]
     assert [each.strength for each in TRUNCATIONS] == [10_000, 3_000, 1_000, 300]
     assert [each.denoising for each in DENOISINGS] == [1, 2, 4]
     assert {TRUNCATIONS: DEFAULT, DENOISINGS: Filter(denoising=2)} == DEFAULT_FILTERS
@@ -65,8 +69,11 @@ def test_no_filter_is_the_default_where_the_own_head_does_better_by_a_standard_e
     spread_N = torch.tensor([-1.0, 1.0]).repeat(50)  # its mean has a standard error of 0.1
     losses_NF = torch.stack([torch.zeros(100), torch.ones(100), spread_N + 0.1 * errors], 1)
     filters = [UNTOUCHED, OTHER, DEFAULT]
-    assert default_filter(losses_NF, filters, DEFAULT) == found
-    assert default_filter(losses_NF[:, 1:], filters[1:], DEFAULT) == DEFAULT
+    assert default_filter(losses_NF, filters, [DEFAULT]) == found
+    assert default_filter(losses_NF[:, 1:], filters[1:], [DEFAULT]) == DEFAULT
+    assert default_filter(losses_NF, [OTHER, UNTOUCHED, DEFAULT], [DEFAULT, OTHER]) == (
+        DEFAULT if found == DEFAULT else OTHER
+    )
 
 
 def test_the_default_is_lda_in_all_directions_on_labels_inferred_in_one_round():

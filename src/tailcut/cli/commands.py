@@ -10,6 +10,7 @@ from typing import Any
 
 import tailcut
 from tailcut.cli.audits import audit
+from tailcut.cli.backbones import backbone
 from tailcut.cli.demonstration import demonstrate
 from tailcut.cli.opening import Opened, note, open_run, views_of
 from tailcut.cli.options import Cutting, Run
@@ -144,6 +145,7 @@ def _arguments(options: Options, opened: Opened, device: str) -> dict[str, Any]:
         "depth": cutting.depth,
         "readout": cutting.readout,
         "rank": cutting.rank,
+        "backbone": backbone(cutting.backbone, opened.train),
         "force": options["inputs"].force,
         "seed": run.seed,
         "device": device,

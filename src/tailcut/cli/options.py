@@ -91,6 +91,9 @@ class Cutting:
         depth: head (the penultimate features only), all (every layer) or auto.
         readout: READOUT, how classes are read off the kept directions.
         rank: Directions to keep, or auto.
+        backbone: MODEL as it was before it was fine-tuned, with the weights it is published with,
+            such as hf:DIR_OR_ID or torchvision:resnet18: then what fine-tuning changed may be cut,
+            too.
     """
 
     clean: str | None = None
@@ -98,6 +101,7 @@ class Cutting:
     depth: Literal["auto", "head", "all"] = "auto"
     readout: str = "auto"
     rank: int | Literal["auto"] = "auto"
+    backbone: str | None = None
 
     def __post_init__(self) -> None:
         known = ("auto", *fits.names())

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from tailcut.network.filters import Filter
 from tailcut.network.layer_statistics import Coverage
+from tailcut.verbs.result import filter_of
 
 
 def verdict(summary: dict[str, Any]) -> Table:
@@ -19,8 +19,7 @@ def verdict(summary: dict[str, Any]) -> Table:
     kept = f"rank {summary['rank']} of {summary['width']}"
     known = summary.get("layers")
     reach = None if known is None else Coverage(**known)
-    chosen = Filter(summary["strength"] or float("inf"), summary["denoising"])
-    layers = chosen.describe("layers" if reach is None else str(reach))
+    layers = filter_of(summary).describe("layers" if reach is None else str(reach))
     text = ", ".join(part for part in (summary["readout"], kept, layers) if part)
     table.add_row("network", text)
     if reach is not None and reach.skipped:

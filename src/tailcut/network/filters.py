@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tailcut._typing import Batches
 from tailcut.network.batchnorm import reestimate_batchnorm
+from tailcut.network.fine_tuning import FineTuning
 from tailcut.network.layer_moments import weights_of
 from tailcut.network.layer_statistics import LayerInputs, LayerStatistics
 from tailcut.network.layers import layers_in
@@ -49,17 +50,28 @@ class Filter:
             penalty about 1/a (Kodge et al., AAAI 2025).
         denoising: b; larger cuts more, 0 does not. Alone, with b = 1, it is the Wiener filter:
             of all linear maps of the noisy inputs that which is nearest to W p in the mean square.
+        fine_tuning: Before that, the rank to which the change of each weight since pretraining is
+            kept, see `FineTuning`; None keeps all.
     """
 
     strength: float = math.inf
     denoising: float = 0.0
+    fine_tuning: int | None = None
+
+    @property
+    def by_moments(self) -> bool:
+        """Whether it goes by what the layers receive."""
+        return bool(self.denoising) or not math.isinf(self.strength)
 
     def describe(self, layers: str) -> str:
         """What it does, with how many layers it does it to."""
         parts = [] if math.isinf(self.strength) else [f"truncated at {self.strength:g}"]
         if self.denoising:
             parts.append(f"denoised at {self.denoising:g}")
-        return f"{layers} {' and '.join(parts)}" if parts else ""
+        filtered = f"{layers} {' and '.join(parts)}" if parts else ""
+        known = self.fine_tuning
+        kept = "" if known is None else f"fine-tuning kept to rank {known}"
+        return " and ".join(each for each in (kept, filtered) if each)
 
     def __str__(self) -> str:
         return self.describe("layers")
@@ -134,7 +146,11 @@ UNTOUCHED = Filter()
 
 
 def truncated_copy(
-    model: nn.Module, moments: LayerStatistics, chosen: Filter, batches: Batches
+    model: nn.Module,
+    moments: LayerStatistics,
+    chosen: Filter,
+    batches: Batches,
+    fine_tuning: FineTuning | None = None,
 ) -> nn.Module:
     """A copy with every layer filtered and its BatchNorm statistics taken anew.
 
@@ -143,11 +159,16 @@ def truncated_copy(
         moments: Taken on it.
         chosen: The filter.
         batches: Training inputs for the BatchNorm statistics; their labels are not used.
+        fine_tuning: For filters that keep a part of it.
     """
     if chosen == UNTOUCHED:
         return model
     twin = copy.deepcopy(model)
-    truncate_layers(twin, moments, chosen)
+    if chosen.fine_tuning is not None:
+        assert fine_tuning is not None
+        fine_tuning.keep(twin, chosen.fine_tuning)
+    if chosen.by_moments:
+        truncate_layers(twin, moments, chosen)
     reestimate_batchnorm(twin, batches)
     return twin
 
@@ -165,4 +186,4 @@ def truncate_layers(model: nn.Module, moments: LayerStatistics, chosen: Filter) 
     for name, inputs in moments.inputs.items():
         if name not in targets:  # a bare one
             targets[name] = replace(layers[name], tensor=model.get_parameter(name))
-        targets[name].write(chosen.of(layers[name].matrix_GOP, inputs))
+        targets[name].write(chosen.of(targets[name].matrix_GOP, inputs))

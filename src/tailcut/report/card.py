@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tailcut.report.page import number, percent, points, reach_of
+from tailcut.report.page import filtered, number, percent, points, reach_of
 
 _TAILCUT = """which cuts memorised label noise out of the weights of a trained network: no
 retraining, no clean labels, and the same architecture."""
@@ -85,12 +85,7 @@ def _head(summary: Mapping[str, Any]) -> str:
 
 
 def _layers(summary: Mapping[str, Any]) -> str:
-    parts = []
-    if summary.get("strength"):
-        parts.append(f"truncated at {summary['strength']:g}")
-    if summary.get("denoising"):
-        parts.append(f"denoised at {summary['denoising']:g}")
-    return f"{reach_of(summary)} {' and '.join(parts)}" if parts else "untouched"
+    return filtered(summary, reach_of(summary)) or "untouched"
 
 
 def _labels(summary: Mapping[str, Any]) -> str:

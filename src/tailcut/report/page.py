@@ -50,6 +50,7 @@ def page(summary: Mapping[str, Any]) -> str:
     _check(summary)
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(percent=percent, points=points, number=number, share=_in_hundred)
+    environment.filters["filtered"] = filtered
     environment.tests["known"] = _is_number
     source = files("tailcut.report").joinpath("template.html").read_text(encoding="utf-8")
     return environment.from_string(source).render(
@@ -57,7 +58,7 @@ def page(summary: Mapping[str, Any]) -> str:
         title=summary.get("title") or "tailcut report",
         meaning=_meaning(summary),
         cut=cut_rank(summary),
-        reach=reach_of(summary),
+        filtered=filtered(summary, reach_of(summary)),
         figures={
             "curve": rank_curve(summary),
             "spectrum": spectrum(summary),
@@ -122,6 +123,19 @@ def _meaning(summary: Mapping[str, Any]) -> str:
     if summary["verdict"] != "cut" or not interval or not _is_number(interval[0]):
         return _VERDICTS[summary["verdict"]]
     return _SAFE if interval[0] > 0 else _UNSURE
+
+
+def filtered(cut: Mapping[str, Any], reach: str) -> str:
+    """What was done to the layers, of the chosen cut or a candidate; empty if nothing."""
+    parts = []
+    if cut.get("strength"):
+        parts.append(f"truncated at strength {number(cut['strength'], 0)}")
+    if cut.get("denoising"):
+        parts.append(f"denoised at {cut['denoising']:g}")
+    layers = f"{reach} {' and '.join(parts)}".strip() if parts else ""
+    rank = cut.get("fine_tuning")
+    kept = f"fine-tuning kept to rank {rank}" if rank else ""
+    return " and ".join(each for each in (kept, layers) if each)
 
 
 def reach_of(summary: Mapping[str, Any]) -> str:

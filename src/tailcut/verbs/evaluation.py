@@ -109,7 +109,8 @@ class Evaluation:
         With true labels of other samples there is the accuracy on them, too.
         """
         table = pd.DataFrame([row(each) for each in self.candidates])
-        table["rank"] = table["rank"].astype("Int64")
+        for name in ("rank", "fine_tuning"):
+            table[name] = table[name].astype("Int64")
         if self.choice is not None:
             table["accuracy"] = self.choice.accuracy_C.numpy()
             table["log_loss"] = self.choice.loss_C.numpy()
@@ -147,6 +148,7 @@ def row(candidate: Candidate) -> dict[str, object]:
     return {
         "strength": candidate.filter.strength,
         "denoising": candidate.filter.denoising,
+        "fine_tuning": candidate.filter.fine_tuning,
         "readout": candidate.readout.name,
         "rank": candidate.rank,
         "rounds": candidate.targets.rounds,

@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any
 
 import torch
+from torch import nn
 
 from tailcut.errors import DataError
 from tailcut.network.views import Views, as_views
@@ -31,6 +32,7 @@ class Options:
     rank: int | str = "auto"
     force: bool = False
     seed: int = 0
+    backbone: nn.Module | None = None
 
     def __post_init__(self) -> None:
         as_views(self.views, torch.empty(0))

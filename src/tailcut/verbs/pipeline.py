@@ -14,6 +14,7 @@ from tailcut.errors import DataError
 from tailcut.network.batches import Batch, read
 from tailcut.network.head import Head
 from tailcut.network.loaders import is_scalar
+from tailcut.network.modules import inner, network_in
 from tailcut.network.passes import Passes, opened
 from tailcut.network.stream import logits_of
 from tailcut.numerics.calibration import calibration_error
@@ -117,7 +118,15 @@ def _decided(
         return alone, Decision("unknown", alone.untouched, found.agreement.doubt)
     if options.fits_labels:
         found.moments.require_classes()
-    preparation = prepare(found, options.views, options.depth, seed=options.seed, step=step)
+    pretrained = None if options.backbone is None else inner(network_in(options.backbone))
+    preparation = prepare(
+        found,
+        options.views,
+        options.depth,
+        pretrained=pretrained,
+        seed=options.seed,
+        step=step,
+    )
     evaluation = evaluate(preparation, train, options, step=step)
     decision = decide(evaluation, options)
     if not found.agreement.fits:

@@ -3,10 +3,11 @@
 1. Views. Those are used that change what is seen little (in a strongly truncated network, which
    has little memory to lose, predictions survive them) and under which the network has forgotten
    most labels it memorised; of these the four that it remembers least under.
-2. Filters. If noise in the inputs makes the network forget, its layers are denoised, else
-   truncated. Readouts are fitted behind no filter, behind the default one, and behind the one
-   that the own head does best behind on the held-out labels. If it does better behind none than
-   behind the default by a standard error, none is the default.
+2. Filters. Layers are truncated; if noise in the inputs makes the network forget, they are
+   denoised, too, and that is the default; if the pretrained weights are known, what fine-tuning
+   changed is cut, too. Readouts are fitted behind no filter, behind the default one, and behind
+   the one that the own head does best behind on the held-out labels. If it does better behind
+   none than behind the default by a standard error, none is the default, or the other kind's.
 3. Targets. LDA and the nearest class mean are fitted to the labels as they are given, to the true
    ones as they are inferred in one or four rounds, and after two rounds of self-training.
 4. Candidates. Those readouts in all directions, the own head behind each filter, and the own head
@@ -51,6 +52,10 @@ TRUNCATIONS = tuple(Filter(strength) for strength in (10_000.0, 3_000.0, 1_000.0
 
 DENOISINGS = tuple(Filter(denoising=weight) for weight in (1.0, 2.0, 4.0))
 """By what noise in the network's input changes about a layer's: each twice the one before."""
+
+FINE_TUNINGS = tuple(Filter(fine_tuning=2**octave) for octave in range(6))
+"""Directions kept of what fine-tuning changed of each weight, each twice the one before: the
+held-out labels alone can tell how many a task takes (docs/LOG.md)."""
 
 DEFAULT_FILTERS = {TRUNCATIONS: TRUNCATIONS[1], DENOISINGS: DENOISINGS[1]}
 """What is likely to be best, and costs clean networks hardly anything (docs/LOG.md)."""
@@ -104,29 +109,32 @@ def views_kept(measured: Sequence[tuple[float, float]]) -> list[int]:
     return sorted(passing, key=lambda place: measured[place][1])[:MOST_VIEWS]
 
 
-def kinds_of_filters(*, forgets: bool | None) -> list[tuple[Filter, ...]]:
-    """Denoisings, truncations, or both where it was not measured whether noise helps.
+def kinds_of_filters(*, forgets: bool | None, pretrained: bool) -> list[tuple[Filter, ...]]:
+    """Truncations, and denoisings unless noise was measured not to help; the default kind first.
 
     Args:
-        forgets: Whether noise in the inputs makes the network forget the labels it memorised.
+        forgets: Whether noise in the inputs makes the network forget the labels it memorised;
+            None where that was not measured.
+        pretrained: Whether the pretrained weights are known.
     """
+    last = [FINE_TUNINGS] if pretrained else []
     if forgets is None:
-        return [TRUNCATIONS, DENOISINGS]
-    return [DENOISINGS] if forgets else [TRUNCATIONS]
+        return [TRUNCATIONS, DENOISINGS, *last]
+    return [DENOISINGS, TRUNCATIONS, *last] if forgets else [TRUNCATIONS, *last]
 
 
-def default_filter(losses_NF: Tensor, filters: Sequence[Filter], default: Filter) -> Filter:
-    """The default, unless without a filter the own head does better by a standard error.
+def default_filter(
+    losses_NF: Tensor, filters: Sequence[Filter], defaults: Sequence[Filter]
+) -> Filter:
+    """The first, unless behind another or none the own head does better by a standard error.
 
     Args:
         losses_NF: Held-out log losses of the own head, of N samples behind each filter.
         filters: Those of the columns.
-        default: See `DEFAULT_FILTERS`; one of these.
+        defaults: Of each kind, see `DEFAULT_FILTERS`.
     """
-    if UNTOUCHED not in filters:
-        return default
-    places = [filters.index(UNTOUCHED), filters.index(default)]
-    return filters[places[unless_another_leads(losses_NF[:, places], 1)]]
+    places = [filters.index(each) for each in (*defaults, UNTOUCHED) if each in filters]
+    return filters[places[unless_another_leads(losses_NF[:, places], 0)]]
 
 
 def filters_for_readouts(

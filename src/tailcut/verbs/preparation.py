@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tailcut.errors import DataError
 from tailcut.network.batches import Batch
 from tailcut.network.filters import UNTOUCHED, Filter, truncated_copy
+from tailcut.network.fine_tuning import FineTuning
 from tailcut.network.inside_views import InsideView
 from tailcut.network.layer_moments import LayerMoments
 from tailcut.network.layer_statistics import Coverage
@@ -21,6 +22,7 @@ from tailcut.numerics.scores import Scores
 from tailcut.verbs.policy import (
     DEFAULT_FILTERS,
     DENOISINGS,
+    FINE_TUNINGS,
     MEMORY_CEILING,
     TRUNCATIONS,
     default_filter,
@@ -71,6 +73,7 @@ class Preparation:
         default: The filter that is likely to be best.
         filters: To fit readouts behind: with a holdout the default among them; without one there
             is a single one.
+        fine_tuning: Since the pretrained weights, where they are known.
     """
 
     survey: Survey
@@ -80,6 +83,7 @@ class Preparation:
     tried: tuple[Filter, ...]
     default: Filter
     filters: list[Filter]
+    fine_tuning: FineTuning | None = None
     _networks: dict[Filter, nn.Module] = field(default_factory=dict)
 
     @property
@@ -109,7 +113,7 @@ class Preparation:
         """The network behind a filter; those that readouts are fitted behind are kept."""
         if chosen in self._networks:
             return self._networks[chosen]
-        made = _truncated(self.survey, self.layers, chosen)
+        made = _truncated(self.survey, self.layers, chosen, self.fine_tuning)
         if chosen in self.filters:
             self._networks[chosen] = made
         return made
@@ -136,13 +140,20 @@ def nothing_to_cut(survey: Survey) -> Preparation:
 
 
 def prepare(
-    survey: Survey, views: Views, depth: str, *, seed: int, step: Callable[[str], None]
+    survey: Survey,
+    views: Views,
+    depth: str,
+    *,
+    seed: int,
+    step: Callable[[str], None],
+    pretrained: nn.Module | None = None,
 ) -> Preparation:
     """Measure the views and find the filters.
 
     With a holdout one of the filters is found by the own head of each truncated network,
     without a pass over the training data.
     """
+    tuned = None if pretrained is None else _fine_tuning(survey, pretrained)
     step("layers and views")
     inputs, deep = survey.sample[0].inputs, depth != "head"
     chosen = as_views(views, inputs, survey.model)
@@ -153,28 +164,35 @@ def prepare(
     inside = isinstance(noise, InsideView) and layers.noisy
     reference = _truncated(survey, layers, REFERENCE_OF_TEXTS if inside else REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
-    kinds = _kinds(layers, screened, noise) if deep and layers.inputs else []
+    kinds = _kinds(layers, screened, noise, tuned) if deep else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
-    default = DEFAULT_FILTERS[kinds[0]] if kinds else UNTOUCHED
+    defaults = [DEFAULT_FILTERS[kind] for kind in kinds if kind in DEFAULT_FILTERS] or [UNTOUCHED]
     if not survey.holdout:
+        default, *_ = defaults
         filters = [default if depth == "all" else UNTOUCHED]
-        return Preparation(survey, layers, screened, None, tried, default, filters)
+        return Preparation(survey, layers, screened, None, tried, default, filters, tuned)
     step("filters")
-    losses_NF, holdout = _losses(survey, layers, tried)
+    losses_NF, holdout = _losses(survey, layers, tried, tuned)
     allowed = slice(depth == "all", None)
     losses_NF, choosable = losses_NF[:, allowed], tried[allowed]
-    default = default_filter(losses_NF, choosable, default)
+    default = default_filter(losses_NF, choosable, defaults)
     filters = filters_for_readouts(losses_NF.mean(0).tolist(), choosable, default)
-    return Preparation(survey, layers, screened, holdout, tried, default, filters)
+    return Preparation(survey, layers, screened, holdout, tried, default, filters, tuned)
+
+
+def _fine_tuning(survey: Survey, pretrained: nn.Module) -> FineTuning:
+    head, most = survey.head, FINE_TUNINGS[-1].fine_tuning
+    assert most is not None
+    return FineTuning.of(survey.model, pretrained, skip=head.names, most=most)
 
 
 def _losses(
-    survey: Survey, layers: LayerMoments, tried: Sequence[Filter]
+    survey: Survey, layers: LayerMoments, tried: Sequence[Filter], tuned: FineTuning | None
 ) -> tuple[Tensor, Holdout]:
     """Held-out log losses (N x F) of the own head behind each filter."""
     holdout, losses = Holdout(survey.holdout, labels_of(survey.holdout)), []
     for each in tried:
-        model = _truncated(survey, layers, each)
+        model = _truncated(survey, layers, each, tuned)
         features_ND = survey.head.features_of(model, holdout.batches)
         holdout.features[each] = features_ND
         own = OwnHead(*survey.head.parameters(model))
@@ -183,13 +201,19 @@ def _losses(
 
 
 def _kinds(
-    layers: LayerMoments, screened: Sequence[Screened], noise: View | None
+    layers: LayerMoments,
+    screened: Sequence[Screened],
+    noise: View | None,
+    tuned: FineTuning | None,
 ) -> list[tuple[Filter, ...]]:
     """Of filters, by whether noise makes the network forget; truncations if it takes none."""
+    known = bool(tuned)
+    if not layers.inputs:
+        return [FINE_TUNINGS] if known else []
     if not layers.noisy:
-        return [TRUNCATIONS]
+        return kinds_of_filters(forgets=False, pretrained=known)
     forgets = [each.memorisation <= MEMORY_CEILING for each in screened if each.view == noise]
-    return kinds_of_filters(forgets=forgets[0] if forgets else None)
+    return kinds_of_filters(forgets=forgets[0] if forgets else None, pretrained=known)
 
 
 def _layer_moments(survey: Survey, noise: View | None, seed: int, *, needed: bool) -> LayerMoments:
@@ -208,9 +232,11 @@ def _layer_moments(survey: Survey, noise: View | None, seed: int, *, needed: boo
     return layers
 
 
-def _truncated(survey: Survey, layers: LayerMoments, chosen: Filter) -> nn.Module:
+def _truncated(
+    survey: Survey, layers: LayerMoments, chosen: Filter, tuned: FineTuning | None = None
+) -> nn.Module:
     counted = [(batch.inputs, batch.labels) for batch in first(survey.sample, _COUNTED)]
-    return truncated_copy(survey.model, layers, chosen, counted)
+    return truncated_copy(survey.model, layers, chosen, counted, tuned)
 
 
 def _nothing_to_filter(layers: LayerMoments) -> DataError:

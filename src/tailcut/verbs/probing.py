@@ -18,7 +18,7 @@ from tailcut._typing import Batches
 from tailcut.errors import DataError, TailcutError, TailcutWarning
 from tailcut.network.batches import read
 from tailcut.network.head import Head, find_head
-from tailcut.network.modules import inner, network_in
+from tailcut.network.modules import copied, inner, network_in
 from tailcut.network.stream import own_copy, reading_numbers, runnable
 from tailcut.numerics.curve import RankCurve, geometric_ranks, rank_curve
 from tailcut.numerics.moments import Moments
@@ -154,7 +154,8 @@ class Probing:
         train: Batches to look at instead of those that the host trains on.
         holdout: Batches to look at instead of those that the host validates on.
         epochs: After which to look: every n-th for an integer, else those listed, counted from 1.
-        repair_at_end: Whether to repair the network after the last epoch.
+        repair_at_end: Whether to repair the network after the last epoch. A copy of its weights
+            before the first, kept on the CPU meanwhile, is the repair's `backbone`.
 
     Attributes:
         readings: What was seen, in order.
@@ -185,6 +186,7 @@ class Probing:
         self.readings: list[Reading] = []
         self.alarm: int | None = None
         self.repair_: Repair | None = None
+        self._start: nn.Module | None = None
 
     def _begin(self, model: nn.Module, train: Batches, holdout: Batches | None) -> None:
         """Refuse at once what no probe can look at; forget an earlier training.
@@ -203,6 +205,7 @@ class Probing:
         with unnoticed(train, holdout):
             _, head = _opened(model, train)
             next(read(holdout, head.classes))
+        self._start = copied(inner(network_in(model))).cpu() if self.repair_at_end else None
 
     def _look(
         self, model: nn.Module, train: Batches, holdout: Batches, epoch: int
@@ -236,9 +239,10 @@ class Probing:
             return
         try:
             with unnoticed(train, holdout):
-                self.repair_ = repair(model, train, holdout, progress=False)
+                self.repair_ = repair(model, train, holdout, backbone=self._start, progress=False)
         except TailcutError as error:
             _warn(f"the trained network is not repaired: {error}")
+        self._start = None
 
 
 def _warn(message: str) -> None:

@@ -201,6 +201,7 @@ def repair(
     depth: str = "auto",
     readout: str = "auto",
     rank: int | str = "auto",
+    backbone: nn.Module | None = None,
     force: bool = False,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -227,6 +228,8 @@ def repair(
         depth: "head" (cut the penultimate features only), "all" (every layer) or "auto".
         readout: "project", "ridge", "centroid", "lda" or "auto".
         rank: Directions to keep, or "auto".
+        backbone: The network as it was before it was fine-tuned, in the same class or wrapped
+            otherwise, with any head or none. Then what fine-tuning changed may be cut, too.
         force: Go on although the network does not predict its training labels: what is fitted
             is then a linear probe of its features rather than a repair.
         seed: Of samples, views and halves; one seed gives one result.
@@ -242,7 +245,7 @@ def repair(
             model,
             train,
             holdout,
-            Options(views, depth, readout, rank, force, seed),
+            Options(views, depth, readout, rank, force, seed, backbone),
             clean=clean,
             device=device,
             step=step,

@@ -50,6 +50,7 @@ def to_dict(diagnosis: Diagnosis, *, title: str = "tailcut") -> dict[str, Any]:
         "self_training": chosen.targets.self_training,
         "strength": _finite(chosen.filter.strength),
         "denoising": chosen.filter.denoising,
+        "fine_tuning": chosen.filter.fine_tuning,
         "layers": None if diagnosis.layers is None else asdict(diagnosis.layers),
         "memorisation": {
             "train": diagnosis.memorisation,
@@ -82,7 +83,7 @@ def from_dict(summary: Mapping[str, Any], spectrum: Spectrum, head: Head) -> Dia
     return Diagnosis(
         verdict=summary["verdict"],
         reason=summary["reason"],
-        chosen=Cut(_filter(summary), targets, summary["readout"], summary["rank"]),
+        chosen=Cut(filter_of(summary), targets, summary["readout"], summary["rank"]),
         gain=_gain_from(summary["holdout"]),
         candidates=candidates_table(summary),
         curve=rank_curve_of(summary),
@@ -116,7 +117,8 @@ def candidates_table(summary: Mapping[str, Any]) -> pd.DataFrame:
     """One row for each candidate; an untouched network has an infinite strength."""
     table = pd.DataFrame(summary["candidates"])
     table["strength"] = table["strength"].astype(float).fillna(math.inf)
-    table["rank"] = table["rank"].astype("Int64")
+    for name in {"rank", "fine_tuning"} & set(table):
+        table[name] = table[name].astype("Int64")
     return table
 
 
@@ -132,9 +134,11 @@ def rank_curve_of(summary: Mapping[str, Any]) -> RankCurve | None:
     return RankCurve(curve["readout"], curve["ranks"], curve["n"], hits)
 
 
-def _filter(summary: Mapping[str, Any]) -> Filter:
-    strength = summary["strength"]
-    return Filter(math.inf if strength is None else strength, summary["denoising"])
+def filter_of(summary: Mapping[str, Any]) -> Filter:
+    """Of the chosen cut, or of one candidate of a table."""
+    strength = summary.get("strength")
+    strength = math.inf if strength is None else strength
+    return Filter(strength, summary.get("denoising") or 0.0, summary.get("fine_tuning"))
 
 
 def _chosen_views(summary: Mapping[str, Any]) -> bool:

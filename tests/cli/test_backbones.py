@@ -1,4 +1,4 @@
-"""`tailcut audit --backbone MODEL`."""
+"""`--backbone MODEL` of audit, repair and diagnose."""
 
 import json
 
@@ -68,6 +68,33 @@ def test_an_encoder_of_transformers_needs_no_head(berts, tmp_path, monkeypatch):
     assert known["backbone"] == "MeanPooled"
     scores = np.genfromtxt(tmp_path / "run" / "issues.csv", delimiter=",", names=True)["p_wrong"]
     assert roc_auc_score(wrong, scores) > 0.95
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+def test_an_encoder_says_what_fine_tuning_changed(berts, tmp_path, monkeypatch):
+    """Its names begin otherwise than those of the classifier that was made of it."""
+    from transformers import BertForSequenceClassification
+
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    classes = np.arange(300) % 2
+    texts = [" ".join(random.choice(WORDS[5 + 2 * z : 7 + 2 * z], 14)) for z in classes]
+    lines = [f"{text}\t{label}" for text, label in zip(texts, classes, strict=True)]
+    for name, rows in (("train", lines[:200]), ("holdout", lines[200:])):
+        (tmp_path / f"{name}.tsv").write_text("\n".join(rows))
+    torch.manual_seed(1)
+    tuned = BertForSequenceClassification.from_pretrained(berts / "encoder")
+    with torch.no_grad():
+        for parameter in tuned.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    tuned.save_pretrained("tuned")
+    (tmp_path / "tuned" / "tokenizer.json").write_bytes(
+        (berts / "encoder" / "tokenizer.json").read_bytes()
+    )
+    words = "diagnose hf:tuned --data tsv:train.tsv --holdout tsv:holdout.tsv --force --quiet"
+    assert main(f"{words} --backbone hf:{berts}/encoder --out run".split()) == 0
+    candidates = json.loads((tmp_path / "run" / "result.json").read_text())["candidates"]
+    assert {each["fine_tuning"] for each in candidates} >= {None, 1, 2, 4, 8, 16, 32}
 
 
 def test_padding_has_no_part_in_the_mean(berts):
