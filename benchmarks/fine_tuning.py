@@ -21,9 +21,9 @@ import torch
 from audit import percent
 from foreign import register
 from measuring import Case
-from page import markdown
+from page import filled, markdown
 from settings import SETTINGS
-from study import PAGES, RESULTS
+from study import PAGES, README, RESULTS
 from torch import nn
 from trainings import Training, trainings
 
@@ -35,6 +35,7 @@ from tailcut.network.batchnorm import reestimate_batchnorm
 from tailcut.network.fine_tuning import FineTuning
 from tailcut.network.stream import logits_of
 
+START = "<!-- written by benchmarks/fine_tuning.py -->"
 TUNED = RESULTS.parent / "fine_tuning"
 RANKS = (1, 2, 4, 8, 16, 32, 128)
 SHARES = (0.2, 0.4, 0.6, 0.8)
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=TUNED)
     parser.add_argument("--pages", type=Path, default=PAGES)
+    parser.add_argument("--readme", type=Path, default=README)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     register()
@@ -74,7 +76,8 @@ def main() -> None:
             print(training.name, flush=True)
     found = [store.read_json(path) for path in sorted(asked.results.glob("*.json"))]
     store.write_text(asked.pages / "fine-tuning.svg", figure(found))
-    print(store.write_text(asked.pages / "fine-tuning.md", HEAD + table(found) + PICTURE))
+    store.write_text(asked.pages / "fine-tuning.md", page(found))
+    store.write_text(asked.readme, readme(asked.readme.read_text(encoding="utf-8"), found))
 
 
 def measured(training: Training) -> dict[str, Any]:
@@ -175,10 +178,20 @@ is the fine-tuned network.*
 """
 
 
+def page(found: list[dict[str, Any]]) -> str:
+    """All that was measured."""
+    return HEAD + table(found) + "\n" + PICTURE
+
+
+def readme(text: str, found: list[dict[str, Any]]) -> str:
+    """The README with its table of fine-tuned networks written anew."""
+    return filled(text, START, table(found))
+
+
 def table(found: list[dict[str, Any]]) -> str:
     """One row for each network, development settings first."""
     ordered = sorted(found, key=lambda each: (each["role"], each["name"]))
-    return markdown(pd.DataFrame([row(each) for each in ordered])) + "\n"
+    return markdown(pd.DataFrame([row(each) for each in ordered]))
 
 
 def row(found: dict[str, Any]) -> dict[str, str]:

@@ -97,14 +97,19 @@ def page(results: pd.DataFrame) -> str:
 
 def readme(text: str, results: pd.DataFrame) -> str:
     """The README with its table of validation settings written anew."""
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
     part, known = results[results["role"] == "validation"], easy(results)
     counted = part[~part["setting"].isin(known)]
     told = "\n\n".join(
         [table(part, known), *(in_short(counted, name) for name in ("tailcut", FIRST))]
     )
-    return f"{before}{START}\n\n{told}\n\n{END}{after}"
+    return filled(text, START, told)
+
+
+def filled(text: str, start: str, told: str) -> str:
+    """A text with what stands between one of its markers and the next end written anew."""
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(END)
+    return f"{before}{start}\n\n{told}\n\n{END}{after}"
 
 
 def in_short(counted: pd.DataFrame, ours: str) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import audit
+import fine_tuning
 import pytest
 import retraining
 import study
@@ -312,7 +313,7 @@ def test_the_tables_in_readme_and_docs_are_those_of_the_results():
     front = study.README.read_text(encoding="utf-8")
     assert readme(front, results) == front, "run `python benchmarks/study.py page`"
     assert page(results) == (root / "docs" / "study" / "study.md").read_text(encoding="utf-8")
-    named = {name for name, _ in figures(results)}
+    named = {"fine-tuning"} | {name for name, _ in figures(results)}
     assert {each.stem for each in (root / "docs" / "study").glob("*.svg")} == named
 
 
@@ -320,6 +321,14 @@ def test_the_page_of_the_audits_is_that_of_their_results():
     found = [read_json(path) for path in sorted(audit.AUDITS.glob("*.json"))]
     written = (study.PAGES / "audit.md").read_text(encoding="utf-8")
     assert written == audit.HEAD + audit.table(found) + "\n", "run `python benchmarks/audit.py`"
+
+
+def test_what_is_told_of_fine_tuned_networks_is_that_of_their_results():
+    found = [read_json(path) for path in sorted(fine_tuning.TUNED.glob("*.json"))]
+    written = (study.PAGES / "fine-tuning.md").read_text(encoding="utf-8")
+    front = study.README.read_text(encoding="utf-8")
+    assert written == fine_tuning.page(found), "run `python benchmarks/fine_tuning.py`"
+    assert fine_tuning.readme(front, found) == front, "run `python benchmarks/fine_tuning.py`"
 
 
 def test_an_audit_s_row_says_what_came_true_beside_what_was_expected():

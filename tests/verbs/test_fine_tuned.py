@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 import tailcut
@@ -12,6 +13,9 @@ from parts import fitted
 from tailcut.errors import DataError, HeadError
 from tailcut.network.filters import Filter
 from tailcut.network.fine_tuning import matrices
+from tailcut.network.passes import Passes
+from tailcut.verbs.backbone import Backbone
+from tailcut.verbs.survey import survey
 
 CLASSES, WIDTH, RANK = 5, 256, 2
 
@@ -108,3 +112,69 @@ def test_a_backbone_of_another_architecture_is_refused_before_anything_is_measur
         )
     with pytest.raises((DataError, HeadError), match="instead of a network"):
         tailcut.repair(after, parts[0], parts[1], backbone={"0.weight": 1}, progress=False)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """A network trained on the digits 0 to 4 and fine-tuned on 500 of the others, 20 % wrong."""
+    from tailcut.lab.data.digits import digits as images
+
+    found = images()
+    order = torch.randperm(len(found.given), generator=torch.Generator().manual_seed(0))
+    inputs, labels = found.inputs.flatten(1)[order], found.given[order]
+    low, draw = labels < CLASSES, torch.Generator().manual_seed(1)
+    before = trained(deep(), inputs[low], labels[low], steps=100)
+    inputs, clean = inputs[~low], labels[~low] - CLASSES
+    moved = torch.randint(1, CLASSES, clean.shape, generator=draw)
+    wrong = torch.rand(clean.shape, generator=draw) < 0.2
+    given = torch.where(wrong, (clean + moved) % CLASSES, clean)
+    after = copy.deepcopy(before)
+    after[4].reset_parameters()
+    after = trained(after, inputs[:500], given[:500], steps=300)
+    batches = [(inputs[:500], given[:500])], [(inputs[500:], given[500:])]
+    return before, after, *batches, wrong[:500].numpy()
+
+
+def deep():
+    """A perceptron with two hidden layers, always with the same weights."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, CLASSES)
+    )
+
+
+def trained(model, inputs, labels, *, steps):
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(inputs), labels).backward()
+        optimiser.step()
+    return model.eval()
+
+
+def test_an_audit_by_the_backbone_is_joined_by_what_the_network_learned_first(noisy, monkeypatch):
+    before, after, train, holdout, wrong = noisy
+
+    def found():
+        table, probabilities, _ = tailcut.find_label_issues(
+            after, train, holdout, backbone=before, return_probabilities=True, progress=False
+        )
+        np.testing.assert_allclose(probabilities.sum(1), 1)
+        return roc_auc_score(wrong, table["p_wrong"])
+
+    both = found()
+    monkeypatch.setattr(Backbone, "fine_tuned", lambda *_: None)
+    assert found() + 0.002 < both > 0.995
+
+
+def test_it_does_not_join_without_a_holdout_or_where_the_backbone_is_another_network(noisy):
+    before, after, train, holdout, _ = noisy
+    found = survey(after, train, holdout, device=None, seed=0, step=lambda _: None)
+    other = Backbone.of(before, after, Passes(train), None)
+    assert other.fine_tuned(found, Passes(train), lambda _: None) is not None
+    alone = survey(after, train, None, device=None, seed=0, step=lambda _: None)
+    assert other.fine_tuned(alone, Passes(train), lambda _: None) is None
+    narrow = Backbone.of(
+        nn.Sequential(nn.Linear(64, 7), nn.ReLU(), nn.Linear(7, 2)), after, Passes(train), None
+    )
+    assert narrow.fine_tuned(found, Passes(train), lambda _: None) is None

@@ -147,7 +147,7 @@ UNTOUCHED = Filter()
 
 def truncated_copy(
     model: nn.Module,
-    moments: LayerStatistics,
+    moments: LayerStatistics | None,
     chosen: Filter,
     batches: Batches,
     fine_tuning: FineTuning | None = None,
@@ -156,7 +156,7 @@ def truncated_copy(
 
     Args:
         model: The untouched network; the idle filter returns it as it is.
-        moments: Taken on it.
+        moments: Taken on it; for filters that go by them.
         chosen: The filter.
         batches: Training inputs for the BatchNorm statistics; their labels are not used.
         fine_tuning: For filters that keep a part of it.
@@ -168,6 +168,7 @@ def truncated_copy(
         assert fine_tuning is not None
         fine_tuning.keep(twin, chosen.fine_tuning)
     if chosen.by_moments:
+        assert moments is not None
         truncate_layers(twin, moments, chosen)
     reestimate_batchnorm(twin, batches)
     return twin

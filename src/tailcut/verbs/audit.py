@@ -76,7 +76,9 @@ def find_label_issues(
     right.
 
     With a backbone the features are its own, and remember nothing: the given labels themselves say
-    out of fold how many directions to keep, and, without held-out labels, how many are wrong.
+    out of fold how many directions to keep, and, without held-out labels, how many are wrong. If it
+    is what the model was fine-tuned from, the model joins in, with as little of its fine-tuning
+    kept as the held-out labels like best, unless it remembers most labels all the same.
 
     Args:
         model: A trained classifier; it is never changed.
@@ -155,7 +157,12 @@ def _by_itself(
 def _by_backbone(
     other: Backbone, found: Survey, train: Passes, *, seed: int, step: Callable[[str], None]
 ) -> Audit:
-    """By features that remember no label, so that the given one is evidence in full."""
+    """By features that remember no label, so that the given one is evidence in full.
+
+    Joined by the network itself where little of its fine-tuning predicts as well.
+    """
     folds = other.folds(train, found.head.classes, step)
     step("true labels")
-    return audited(folds, other.unseen(found.holdout), untouched=True, seed=seed)
+    audit = audited(folds, other.unseen(found.holdout), untouched=True, seed=seed)
+    tuned_NK = other.fine_tuned(found, train, step)
+    return audit if tuned_NK is None else audit.joined(tuned_NK)

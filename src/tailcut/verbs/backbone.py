@@ -6,18 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tailcut.errors import DataError, HeadError, concerning
 from tailcut.network.batches import Batch, read
+from tailcut.network.filters import Filter
+from tailcut.network.fine_tuning import FineTuning
 from tailcut.network.head import Head, find_head
 from tailcut.network.modules import inner, network_in
 from tailcut.network.passes import Passes
-from tailcut.network.stream import own_copy, reading_numbers, runnable
+from tailcut.network.stream import logits_of, own_copy, reading_numbers, runnable
 from tailcut.numerics.crossfit import FoldMoments
+from tailcut.numerics.scores import Scores
+from tailcut.verbs.policy import FINE_TUNINGS, MEMORY_CEILING
+from tailcut.verbs.preparation import filtered, fine_tuning
 from tailcut.verbs.screening import labels_of
+from tailcut.verbs.survey import Survey, memorisation
 from tailcut.verbs.suspects import Unseen
-from tailcut.verbs.viewing import fold_moments
+from tailcut.verbs.viewing import fold_moments, numbered
 
 _NAME = "the backbone"
 
@@ -88,8 +94,53 @@ class Backbone:
         head = replace(self.head, classes=classes)  # those of its own outputs do not matter
         return fold_moments(self.model, head, train, [], n=0, seed=0, step=step)  # none is drawn
 
+    def fine_tuned(
+        self, found: Survey, train: Passes, step: Callable[[str], None]
+    ) -> Tensor | None:
+        """Probabilities (N x K) by the trained network with little of its fine-tuning kept.
+
+        As many directions as the held-out labels like best. None without such labels, where the
+        backbone is another network than the trained one was, and where most labels that were
+        memorised are remembered in those directions, too.
+
+        Args:
+            found: Survey of the trained network.
+            train: Read once.
+            step: Called with every batch.
+        """
+        change = self._change(found)
+        if not found.holdout or not change:
+            return None
+        step("fine-tuning")
+        labels_N, tried = labels_of(found.holdout), list[tuple[float, float, float, Filter]]()
+        for each in FINE_TUNINGS:
+            logits_NK = _logits(filtered(found, None, each, change), found.holdout)
+            scores = Scores.explained(logits_NK[:, None], labels_N)
+            unseen = float((scores.predictions_NC[:, 0] == labels_N).double().mean())
+            tried.append((float(scores.losses().mean()), scores.temperature(0), unseen, each))
+        _, temperature, unseen, best = min(tried, key=lambda each: each[0])
+        model, logits, hits = filtered(found, None, best, change), [], []
+        for batch, _ in numbered(train, found.head.classes):
+            step("fine-tuning")
+            logits.append(_logits(model, [batch]))
+            hits.append(logits[-1].argmax(1) == batch.labels.cpu())
+        if memorisation(float(torch.cat(hits).double().mean()), unseen) > MEMORY_CEILING:
+            return None
+        return torch.softmax(torch.cat(logits) / temperature, 1)
+
+    def _change(self, found: Survey) -> FineTuning | None:
+        """What fine-tuning changed; None for a network of other layers."""
+        try:
+            return fine_tuning(found, self.model)
+        except DataError:
+            return None
+
     def unseen(self, holdout: Sequence[Batch]) -> Unseen | None:
         """The held-out samples; None without any."""
         if not holdout:
             return None
         return Unseen(self.head.features_of(self.model, holdout), labels_of(holdout))
+
+
+def _logits(model: nn.Module, batches: Sequence[Batch]) -> Tensor:
+    return torch.cat([logits_of(model, batch.inputs).double().cpu() for batch in batches])

@@ -113,7 +113,7 @@ class Preparation:
         """The network behind a filter; those that readouts are fitted behind are kept."""
         if chosen in self._networks:
             return self._networks[chosen]
-        made = _truncated(self.survey, self.layers, chosen, self.fine_tuning)
+        made = filtered(self.survey, self.layers, chosen, self.fine_tuning)
         if chosen in self.filters:
             self._networks[chosen] = made
         return made
@@ -153,7 +153,7 @@ def prepare(
     With a holdout one of the filters is found by the own head of each truncated network,
     without a pass over the training data.
     """
-    tuned = None if pretrained is None else _fine_tuning(survey, pretrained)
+    tuned = None if pretrained is None else fine_tuning(survey, pretrained)
     step("layers and views")
     inputs, deep = survey.sample[0].inputs, depth != "head"
     chosen = as_views(views, inputs, survey.model)
@@ -162,7 +162,7 @@ def prepare(
     if depth == "all" and not layers.inputs:
         raise _nothing_to_filter(layers)
     inside = isinstance(noise, InsideView) and layers.noisy
-    reference = _truncated(survey, layers, REFERENCE_OF_TEXTS if inside else REFERENCE)
+    reference = filtered(survey, layers, REFERENCE_OF_TEXTS if inside else REFERENCE)
     screened = screen(survey, reference, chosen, seed=seed, choose=views == "auto")
     kinds = _kinds(layers, screened, noise, tuned) if deep else []
     tried = (UNTOUCHED, *(each for kind in kinds for each in kind))
@@ -180,7 +180,8 @@ def prepare(
     return Preparation(survey, layers, screened, holdout, tried, default, filters, tuned)
 
 
-def _fine_tuning(survey: Survey, pretrained: nn.Module) -> FineTuning:
+def fine_tuning(survey: Survey, pretrained: nn.Module) -> FineTuning:
+    """What fine-tuning changed, as far as the policy keeps any of it; see `FineTuning.of`."""
     head, most = survey.head, FINE_TUNINGS[-1].fine_tuning
     assert most is not None
     return FineTuning.of(survey.model, pretrained, skip=head.names, most=most)
@@ -192,7 +193,7 @@ def _losses(
     """Held-out log losses (N x F) of the own head behind each filter."""
     holdout, losses = Holdout(survey.holdout, labels_of(survey.holdout)), []
     for each in tried:
-        model = _truncated(survey, layers, each, tuned)
+        model = filtered(survey, layers, each, tuned)
         features_ND = survey.head.features_of(model, holdout.batches)
         holdout.features[each] = features_ND
         own = OwnHead(*survey.head.parameters(model))
@@ -232,9 +233,17 @@ def _layer_moments(survey: Survey, noise: View | None, seed: int, *, needed: boo
     return layers
 
 
-def _truncated(
-    survey: Survey, layers: LayerMoments, chosen: Filter, tuned: FineTuning | None = None
+def filtered(
+    survey: Survey, layers: LayerMoments | None, chosen: Filter, tuned: FineTuning | None = None
 ) -> nn.Module:
+    """The network behind a filter, its BatchNorm counted on the first of the sample.
+
+    Args:
+        survey: Of the untouched network.
+        layers: Input moments of its layers; for filters that go by them.
+        chosen: The filter.
+        tuned: What fine-tuning changed; for filters that keep a part of it.
+    """
     counted = [(batch.inputs, batch.labels) for batch in first(survey.sample, _COUNTED)]
     return truncated_copy(survey.model, layers, chosen, counted, tuned)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -58,6 +58,17 @@ class Audit:
     def features(self) -> np.ndarray:
         """Of each sample, averaged over its views (N x D): what Datalab reads."""
         return self.folds.means_ND.numpy()
+
+    def joined(self, other_NK: Tensor) -> Audit:
+        """With a second prediction of every sample: p(z | x) is as their product (Hinton 2002).
+
+        Args:
+            other_NK: Its probabilities.
+        """
+        least = torch.finfo().tiny
+        joint_NK = self.latent.probabilities_NK.clamp(min=least) * other_NK.clamp(min=least)
+        joint_NK /= joint_NK.sum(1, keepdim=True)
+        return replace(self, latent=replace(self.latent, probabilities_NK=joint_NK))
 
     def table(self) -> pd.DataFrame:
         """See `find_label_issues`."""
