@@ -16,9 +16,21 @@ PAGE = "docs/hosts.md"
 TORCHVISION, TIMM = "torchvision.models.get_model", "timm.create_model"
 IMAGES, TEXTS = "ImageFolder", "AutoTokenizer"
 HUGGING_FACE = "AutoModelForSequenceClassification"
+FINE_TUNED = "backbone=before"
 PIPELINE, DIRECTIONS, SKORCH = "SpectralTruncationClassifier()", "SpectralTruncation()", "module_"
 PROBE = "SpectralProbe"
-ALL = {TORCHVISION, TIMM, IMAGES, TEXTS, HUGGING_FACE, PIPELINE, DIRECTIONS, SKORCH, PROBE}
+ALL = {
+    TORCHVISION,
+    TIMM,
+    IMAGES,
+    TEXTS,
+    HUGGING_FACE,
+    FINE_TUNED,
+    PIPELINE,
+    DIRECTIONS,
+    SKORCH,
+    PROBE,
+}
 
 
 def test_every_block_is_run():
@@ -111,7 +123,7 @@ def reviews(samples, seed):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """A folder with an untrained BERT and its tokenizer, as the hub has them."""
+    """A folder with an untrained BERT and its tokenizer, as the hub has them, and an encoder's."""
     transformers = pytest.importorskip("transformers")
     folder = tmp_path / "me" / "reviews"
     folder.mkdir(parents=True)
@@ -123,7 +135,12 @@ def checkpoint(tmp_path):
     depth = {"num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": len(words)}
     config = transformers.BertConfig(num_labels=10, initializer_range=0.1, **sizes, **depth)
     torch.manual_seed(0)
-    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    network = transformers.BertForSequenceClassification(config)
+    network.save_pretrained(folder)
+    with torch.no_grad():
+        for parameter in network.bert.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    network.bert.save_pretrained(tmp_path / "me" / "encoder")
     return folder
 
 
@@ -132,7 +149,7 @@ def test_the_lines_for_transformers_run(digits, checkpoint, tmp_path, monkeypatc
 
     monkeypatch.chdir(tmp_path)
     parts = {"train": reviews(digits.train, 0), "validation": reviews(digits.holdout, 1)}
-    words = ("AutoTokenizer", "DataCollatorWithPadding", HUGGING_FACE)
+    words = ("AutoTokenizer", "DataCollatorWithPadding", "AutoModel", HUGGING_FACE)
     names = {word: getattr(transformers, word) for word in words}
     names |= {"DataLoader": DataLoader, "tailcut": tailcut}
     made = {part: datasets.Dataset.from_dict(texts) for part, texts in parts.items()}
@@ -145,6 +162,8 @@ def test_the_lines_for_transformers_run(digits, checkpoint, tmp_path, monkeypatc
     memorised(model, model.classifier, batches, lambda model, inputs: model(**inputs))
     model.save_pretrained(checkpoint)
     assert run(PAGE, HUGGING_FACE, names)["fix"].verdict == "cut"
+    tuned = run(PAGE, FINE_TUNED, names)["fix"].candidates["fine_tuning"]
+    assert set(tuned.dropna()) == {1, 2, 4, 8, 16, 32}
     saved = tmp_path / "runs" / "reviews" / "repaired"
     transformers.AutoModelForSequenceClassification.from_pretrained(saved)
     transformers.AutoTokenizer.from_pretrained(saved)
