@@ -73,14 +73,14 @@ def test_leading_directions_of_the_change_are_cut_to_where_the_held_out_labels_w
         after, train, holdout, clean=clean, readout="project", backbone=before, progress=False
     )
     assert fix.verdict == "cut"
-    assert fix.diagnosis.chosen.filter.fine_tuning in (1, 2, 4, 8)
+    assert fix.fine_tuning in (1, 2, 4, 8)
     assert "fine-tuning kept to rank" in fix.reason
     assert fix.summary["clean"]["after"] > fix.summary["clean"]["before"] + 0.02
     undone = fix.undo().state_dict()
     assert all(torch.equal(undone[name], each) for name, each in state.items())
     kept = matrices(fix.model)["0"].matrix_GOP - matrices(before)["0"].matrix_GOP
     values = torch.linalg.svdvals(kept[0])
-    assert float(values[fix.diagnosis.chosen.filter.fine_tuning]) < 1e-5 * float(values[0])
+    assert float(values[fix.fine_tuning]) < 1e-5 * float(values[0])
 
 
 def test_the_result_is_saved_and_loaded_with_what_was_kept(networks, parts, tmp_path):
@@ -91,7 +91,7 @@ def test_the_result_is_saved_and_loaded_with_what_was_kept(networks, parts, tmp_
     again = tailcut.load(tmp_path / "run", after)
     assert again.diagnosis.chosen.filter == fix.diagnosis.chosen.filter
     assert again.candidates["fine_tuning"].dropna().unique().tolist() == [1, 2, 4, 8, 16, 32]
-    assert f"fine-tuning kept to rank {fix.diagnosis.chosen.filter.fine_tuning}" in (
+    assert f"fine-tuning kept to rank {fix.fine_tuning}" in (
         (tmp_path / "run" / "report.html").read_text()
     )
     inputs = holdout[0][0]

@@ -25,7 +25,8 @@ class FineTuning:
     With D = W - W_0 of O x P numbers and V_r its r leading right singular vectors, rank r keeps
     W_0 + D V_r V_r^T, of all changes of this rank that which is nearest to D. Fine-tuning that
     learns a task changes few directions much; what else it memorises is spread over many
-    (docs/LOG.md). Biases, norms and whatever is no matrix stay as they were fine-tuned.
+    (docs/LOG.md). Biases, norms and whatever is no matrix stay as they were fine-tuned. It takes
+    one eigendecomposition of each weight's smaller side.
 
     Attributes:
         pretrained: W_0 (G x O x P) by the matrix's name in the fine-tuned network.

@@ -95,6 +95,11 @@ class Repair:
         return self.diagnosis.chosen.filter.denoising
 
     @property
+    def fine_tuning(self) -> int | None:
+        """Directions kept of each weight's change since pretraining; None where all are."""
+        return self.diagnosis.chosen.filter.fine_tuning
+
+    @property
     def gain(self) -> Gain | None:
         """In accuracy on true labels, as held-out given ones tell; None without a holdout."""
         return self.diagnosis.gain
