@@ -26,7 +26,7 @@ from settings import SETTINGS
 from sklearn.metrics import average_precision_score, roc_auc_score
 from study import PAGES, RESULTS
 from torch import nn
-from trainings import Training, trainings
+from trainings import Training, collected, trainings
 
 import tailcut
 from tailcut.files import store
@@ -55,12 +55,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     register()
-    for training in trainings(asked.settings, asked.seeds):
-        path = asked.results / f"{training.name}.json"
-        if training.done and not path.exists():
-            store.write_json(path, measured(training))
-            print(training.name, flush=True)
-    found = [store.read_json(path) for path in sorted(asked.results.glob("*.json"))]
+    found = collected(trainings(asked.settings, asked.seeds), asked.results, measured)
     print(store.write_text(asked.pages / "audit.md", HEAD + table(found) + "\n"))
 
 

@@ -25,13 +25,14 @@ from page import filled, markdown
 from settings import SETTINGS
 from study import PAGES, README, RESULTS
 from torch import nn
-from trainings import Training, trainings
+from trainings import Training, collected, trainings
 
 import tailcut
 from tailcut.files import store
 from tailcut.lab.baselines.refits import lda_refit, logistic_refit
 from tailcut.lab.claims.figures import as_svg
 from tailcut.network.batchnorm import reestimate_batchnorm
+from tailcut.network.filters import Filter, truncated_copy
 from tailcut.network.fine_tuning import FineTuning
 from tailcut.network.stream import logits_of
 
@@ -52,7 +53,8 @@ directions of what fine-tuning changed of each weight, and cut the rest. "Rank" 
 trained head and nothing else: each weight's change kept to the rank, or the weights mixed with the
 pretrained ones (WiSE-FT), that the noisy held-out labels like best; in brackets what is kept. The
 oracle chooses its epoch by true test labels. "Backbone" is the better by test of LDA and logistic
-regression on the features of the pretrained network, fitted to the noisy training labels.
+regression on the features of the pretrained network, "raw inputs" that of the inputs themselves,
+fitted to the noisy training labels.
 
 """
 
@@ -69,12 +71,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     register()
-    for training in trainings(asked.settings, asked.seeds):
-        path = asked.results / f"{training.name}.json"
-        if training.done and not path.exists():
-            store.write_json(path, measured(training))
-            print(training.name, flush=True)
-    found = [store.read_json(path) for path in sorted(asked.results.glob("*.json"))]
+    found = collected(trainings(asked.settings, asked.seeds), asked.results, measured)
     store.write_text(asked.pages / "fine-tuning.svg", figure(found))
     store.write_text(asked.pages / "fine-tuning.md", page(found))
     store.write_text(asked.readme, readme(asked.readme.read_text(encoding="utf-8"), found))
@@ -100,8 +97,8 @@ def measured(training: Training) -> dict[str, Any]:
         "ranks": [{"kept": kept, **read(case, model)} for kept, model in by_rank(case)],
         "mixed": [{"kept": kept, **read(case, model)} for kept, model in mixed(case)],
         "repairs": {
-            "without": repaired(case, None, "holdout"),
-            "with": repaired(case, case.untrained, "holdout"),
+            "without": repaired(case, None),
+            "with": repaired(case, case.untrained),
         },
     }
 
@@ -111,9 +108,8 @@ def by_rank(case: Case) -> Iterator[tuple[int, nn.Module]]:
     head = case.own.head
     change = FineTuning.of(case.network, case.untrained, skip=head.names, most=max(RANKS))
     for rank in RANKS:
-        twin = copy.deepcopy(case.network)
-        change.keep(twin, rank)
-        yield rank, counted(case, twin)
+        kept = Filter(fine_tuning=rank)
+        yield rank, truncated_copy(case.network, None, kept, first(case), change)
 
 
 def mixed(case: Case) -> Iterator[tuple[float, nn.Module]]:
@@ -125,14 +121,13 @@ def mixed(case: Case) -> Iterator[tuple[float, nn.Module]]:
             head = name.rpartition(".")[0] in case.own.head.names
             if tensor.is_floating_point() and not head:
                 tensor.copy_(torch.lerp(start[name], tensor, share))
-        yield share, counted(case, twin)
+        reestimate_batchnorm(twin, first(case))
+        yield share, twin
 
 
-def counted(case: Case, twin: nn.Module) -> nn.Module:
-    """With BatchNorm statistics taken anew."""
-    first = case.problem.train.rows(slice(COUNTED)).loader(case.training.setting.batch)
-    reestimate_batchnorm(twin, first)
-    return twin
+def first(case: Case) -> Any:
+    """Batches of training samples that BatchNorm statistics are taken anew on."""
+    return case.problem.train.rows(slice(COUNTED)).loader(case.training.setting.batch)
 
 
 @torch.no_grad()
@@ -151,12 +146,12 @@ def agreement(model: nn.Module, batches: Any) -> float:
     return float(torch.cat(hits).mean())
 
 
-def repaired(case: Case, backbone: nn.Module | None, part: str) -> dict[str, Any]:
+def repaired(case: Case, backbone: nn.Module | None) -> dict[str, Any]:
     """One repair, as `study.py` makes it."""
     fix = tailcut.repair(
         case.network,
         case.batches("train"),
-        case.batches(part),
+        case.batches("holdout"),
         backbone=backbone,
         progress=False,
     )
@@ -184,8 +179,8 @@ def page(found: list[dict[str, Any]]) -> str:
 
 
 def readme(text: str, found: list[dict[str, Any]]) -> str:
-    """The README with its table of fine-tuned networks written anew."""
-    return filled(text, START, table(found))
+    """The README with its table of fine-tuned networks, of validation alone, written anew."""
+    return filled(text, START, table([each for each in found if each["role"] == "validation"]))
 
 
 def table(found: list[dict[str, Any]]) -> str:
@@ -203,12 +198,21 @@ def row(found: dict[str, Any]) -> dict[str, str]:
         "last epoch": percent(known["last epoch"]),
         "early stopping, noisy holdout": percent(known["noisy-holdout early stopping"]),
         "early stopping, oracle": percent(known["oracle early stopping"]),
+        "raw inputs": raw_inputs(found["name"]),
         "backbone": percent(max(found["backbone"].values())),
         "mixed": chosen(found["mixed"]),
         "rank": chosen(found["ranks"]),
         "**tailcut**": percent(repairs["without"]["test"]),
         "**tailcut, `backbone=`**": percent(repairs["with"]["test"]),
     }
+
+
+def raw_inputs(name: str) -> str:
+    """The better by test of two classifiers of the raw inputs, as `study.py inputs` found them."""
+    setting, _, seed = name.rpartition("-")
+    (training,) = trainings([setting], [int(seed)])
+    path = RESULTS / "inputs" / f"{training.data_name}.json"
+    return percent(max(store.read_json(path)["controls"].values())) if path.is_file() else "-"
 
 
 def chosen(curve: list[dict[str, float]]) -> str:

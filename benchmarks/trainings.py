@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,3 +114,21 @@ def trainings(
         for seed in setting.seeds:
             if seeds is None or seed in seeds:
                 yield Training(setting, seed)
+
+
+def collected(
+    asked: Iterable[Training], folder: Path, measured: Callable[[Training], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Results of all networks in a folder, those asked for measured where they are missing.
+
+    Args:
+        asked: Finished trainings; others are left out.
+        folder: One file for each.
+        measured: What is written into it.
+    """
+    for training in asked:
+        path = folder / f"{training.name}.json"
+        if training.done and not path.exists():
+            store.write_json(path, measured(training))
+            print(training.name, flush=True)
+    return [store.read_json(path) for path in sorted(folder.glob("*.json"))]

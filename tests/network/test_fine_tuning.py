@@ -125,8 +125,11 @@ def test_half_precision_is_compared_in_double():
 @pytest.mark.parametrize(
     ("backbone", "seen"),
     [
-        (nn.Sequential(nn.Linear(3, 3)), "0 of the network's 4 matrices (body.0, body.1, ..."),
-        (nn.Identity(), "none here"),
+        (
+            nn.Sequential(nn.Linear(3, 3)),
+            "0 of the network's 4 matrices (the network has body.0, body.1,",
+        ),
+        (nn.Identity(), "the backbone has none)"),
     ],
 )
 def test_another_architecture_is_refused_with_what_was_found(backbone, seen):

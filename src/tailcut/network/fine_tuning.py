@@ -23,10 +23,10 @@ class FineTuning:
     """The change of each matrix since pretraining, in its own singular directions.
 
     With D = W - W_0 of O x P numbers and V_r its r leading right singular vectors, rank r keeps
-    W_0 + D V_r V_r^T, of all changes of this rank that which is nearest to D. Fine-tuning that
-    learns a task changes few directions much; what else it memorises is spread over many
-    (docs/LOG.md). Biases, norms and whatever is no matrix stay as they were fine-tuned. It takes
-    one eigendecomposition of each weight's smaller side.
+    W_0 + D V_r V_r^T, of all changes of this rank that which is nearest to D. In one transformer
+    few directions held the task and many the memorised labels; in one convolutional network both
+    took many (docs/LOG.md). Biases, norms and whatever is no matrix stay as they were fine-tuned.
+    It takes one eigendecomposition of each weight's smaller side.
 
     Attributes:
         pretrained: W_0 (G x O x P) by the matrix's name in the fine-tuned network.
@@ -56,8 +56,8 @@ class FineTuning:
         names = _same(after, before)
         if len(names) < max(1, _ENOUGH * len(after)):
             raise DataError(
-                f"a backbone that has {len(names)} of the network's {len(after)} matrices "
-                f"({_few(after)} there, {_few(before)} here)",
+                f"a backbone that has {len(names)} of the network's {len(after)} matrices (the "
+                f"network has {_few(after)}; the backbone has {_few(before)})",
                 wanted="the network as it was before it was fine-tuned: the same layers by the "
                 "same names, in whatever it is wrapped",
                 advice="Load the pretrained weights into the same class, or leave the backbone out",

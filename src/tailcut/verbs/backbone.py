@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tailcut.errors import DataError, HeadError, concerning
 from tailcut.network.batches import Batch, read
-from tailcut.network.filters import Filter
 from tailcut.network.fine_tuning import FineTuning
 from tailcut.network.head import Head, find_head
 from tailcut.network.modules import inner, network_in
@@ -23,7 +22,7 @@ from tailcut.verbs.preparation import filtered, fine_tuning
 from tailcut.verbs.screening import labels_of
 from tailcut.verbs.survey import Survey, memorisation
 from tailcut.verbs.suspects import Unseen
-from tailcut.verbs.viewing import fold_moments, numbered
+from tailcut.verbs.viewing import fold_moments
 
 _NAME = "the backbone"
 
@@ -112,24 +111,24 @@ class Backbone:
         if not found.holdout or not change:
             return None
         step("fine-tuning")
-        labels_N, tried = labels_of(found.holdout), list[tuple[float, float, float, Filter]]()
-        for each in FINE_TUNINGS:
-            logits_NK = _logits(filtered(found, None, each, change), found.holdout)
-            scores = Scores.explained(logits_NK[:, None], labels_N)
-            unseen = float((scores.predictions_NC[:, 0] == labels_N).double().mean())
-            tried.append((float(scores.losses().mean()), scores.temperature(0), unseen, each))
-        _, temperature, unseen, best = min(tried, key=lambda each: each[0])
-        model, logits, hits = filtered(found, None, best, change), [], []
-        for batch, _ in numbered(train, found.head.classes):
+        labels_N = labels_of(found.holdout)
+        networks = (filtered(found, None, each, change) for each in FINE_TUNINGS)
+        held_out_NCK = torch.stack([_logits(each, found.holdout) for each in networks], 1)
+        scores = Scores.explained(held_out_NCK, labels_N)
+        best = int(scores.losses().mean(0).argmin())
+        model, logits, hits = filtered(found, None, FINE_TUNINGS[best], change), [], []
+        for batch in read(train, found.head.classes):
             step("fine-tuning")
             logits.append(_logits(model, [batch]))
             hits.append(logits[-1].argmax(1) == batch.labels.cpu())
-        if memorisation(float(torch.cat(hits).double().mean()), unseen) > MEMORY_CEILING:
+        agreement = float(torch.cat(hits).double().mean())
+        unseen = float((scores.predictions_NC[:, best] == labels_N).double().mean())
+        if memorisation(agreement, unseen) > MEMORY_CEILING:
             return None
-        return torch.softmax(torch.cat(logits) / temperature, 1)
+        return torch.softmax(torch.cat(logits) / scores.temperature(best), 1)
 
     def _change(self, found: Survey) -> FineTuning | None:
-        """What fine-tuning changed; None for a network of other layers."""
+        """What fine-tuning changed; None for a network of other layers, or of the same weights."""
         try:
             return fine_tuning(found, self.model)
         except DataError:

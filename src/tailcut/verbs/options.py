@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tailcut.errors import DataError
+from tailcut.errors import DataError, concerning
+from tailcut.network.modules import network_in
 from tailcut.network.views import Views, as_views
 from tailcut.numerics import fits
 
@@ -23,7 +24,8 @@ class Options:
     """What may be tried, as `repair` takes it.
 
     Raises:
-        DataError: An unknown depth, readout, rank or view, or a seed that no generator takes.
+        DataError: An unknown depth, readout, rank or view, a seed that no generator takes, or a
+            backbone that is no network.
     """
 
     views: Views = "auto"
@@ -36,6 +38,9 @@ class Options:
 
     def __post_init__(self) -> None:
         as_views(self.views, torch.empty(0))
+        if self.backbone is not None:
+            with concerning("the backbone"):
+                network_in(self.backbone)
         _one_of("depth", self.depth, DEPTHS)
         _one_of("readout", self.readout, ("auto", *fits.names()))
         if self.rank != "auto" and not _is_whole(self.rank, least=1):
